@@ -1,0 +1,163 @@
+"""The command line: flags that all jobs share, laid over a preset, a saved run or a YAML file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import yaml
+
+from pipeline.config import RunConfig, override, to_dict
+from pipeline.errors import InputError
+from pipeline.presets import PRESETS, preset
+from pipeline.storage import Location, open_store
+
+Job = Callable[[RunConfig, Location], None]
+
+_FLAGS = {
+    "run": "run",
+    "store": "store",
+    "seed": "seed",
+    "workers": "workers",
+    "reuse": "reuse",
+    "pool": "ingest.source",
+    "labels": "ingest.labels",
+    "key_column": "ingest.key_column",
+    "label_column": "ingest.label_column",
+    "image_size": "ingest.image_size",
+    "data_dir": "ingest.data_dir",
+    "budget": "query.budget",
+}
+"""Flag -> the setting that it is short for."""
+
+_EPILOG = """\
+pools
+  digits                     scikit-learn's bundled digits: real images, no network
+  npz:FILE                   arrays with MedMNIST's keys (train_images, train_labels, ...)
+  medmnist:NAME              through the medmnist package, or NAME.npz under --data-dir
+  cifar10-lt                 CIFAR-10 with a long tail, rho = 100
+  folder:PATH                JPEG, PNG, BMP, TIFF; also folder:s3://bucket/prefix
+
+settings
+  --set GROUP.NAME=VALUE sets anything: pretrain.epochs, pretrain.batch_size, pretrain.queue_size,
+  pretrain.arch, pretrain.repeats, cluster.k, cluster.backend, query.order, query.temperature, ...
+  All of them with their values are in config.yaml beside the results, and --config reads such a file.
+"""
+
+
+def parser(name: str, purpose: str) -> argparse.ArgumentParser:
+    """The flags of one job."""
+    parse = argparse.ArgumentParser(
+        prog=f"hacon {name}",
+        description=purpose,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+    )
+    images = parse.add_argument_group("images")
+    images.add_argument("--pool", metavar="SOURCE", help="where the images are (see below)")
+    images.add_argument("--image-size", metavar="PIXELS", help="resize to this side, once (folders: 224)")
+    images.add_argument(
+        "--labels", metavar="FILE", help='for evaluation only: a CSV file, or "folder" for folder names'
+    )
+    images.add_argument("--key-column", metavar="NAME", help="the CSV's column with the file's name (key)")
+    images.add_argument("--label-column", metavar="NAME", help="the CSV's column with the label (label)")
+    images.add_argument("--data-dir", metavar="DIR", help="where data sets lie, or are downloaded to")
+    run = parse.add_argument_group("run")
+    run.add_argument("--budget", metavar="B", help="how many images to label")
+    run.add_argument("--preset", metavar="NAME", help=f"{', '.join(PRESETS)} (default: small)")
+    run.add_argument("--set", metavar="KEY=VALUE", action="append", nargs="+", help="any setting; may come again")
+    run.add_argument("--config", metavar="FILE", help="a YAML file of settings, under the flags")
+    run.add_argument("--run", metavar="NAME", help="the run's name on the store (default)")
+    run.add_argument("--from", dest="reuse", metavar="RUN", help="take over another run's stages where settings agree")
+    run.add_argument("--store", metavar="URI", help="a directory or s3://bucket/prefix (./hacon-store)")
+    run.add_argument("--workers", metavar="N", help="training workers; the result stays the same (1)")
+    run.add_argument("--seed", metavar="N", help="of everything random (0)")
+    return parse
+
+
+def configure(arguments: dict[str, Any]) -> tuple[RunConfig, Location]:
+    """The effective configuration and the opened store.
+
+    The base is, in this order: what --preset or --config names; the saved settings of the run, if it
+    exists; those of the run given with --from; the preset ``small``.
+
+    Raises:
+        InputError: unknown preset, key or file; a store that cannot be written.
+    """
+    items = [item for group in arguments.get("set", []) for item in group]
+    values = dict(_split(item) for item in items)
+    values |= {key: arguments[flag] for flag, key in _FLAGS.items() if flag in arguments}
+    base = _read_config(arguments["config"]) if "config" in arguments else {}
+    config = _build(arguments.get("preset"), base, values)
+    _check_name(config.run)
+    store = open_store(config.store)
+    if "preset" not in arguments and "config" not in arguments:
+        saved = saved_config(store, config.run) or saved_config(store, config.reuse)
+        if saved is not None:
+            config = _build(None, saved, values)
+    return config, store
+
+
+def saved_config(store: Location, run: str | None) -> dict[str, Any] | None:
+    """The settings that a run was saved with, less what belongs to one call; None where there is no such run."""
+    saved = None if run is None else store.read_yaml(f"runs/{run}/config.yaml")
+    return None if saved is None else {**saved, "run": run, "store": store.uri, "reuse": None}
+
+
+def _build(name: str | None, base: dict[str, Any], values: dict[str, Any]) -> RunConfig:
+    start = preset(str(name or base.get("preset") or "small"))
+    return override(override(start, {**base, "preset": start.preset}), values)
+
+
+def save_config(config: RunConfig, store: Location) -> None:
+    """Beside the results, in a form that --config reads."""
+    text = yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
+    store.write_bytes(f"runs/{config.run}/config.yaml", text.encode())
+
+
+def say(text: str) -> None:
+    """One line of progress with the time of day."""
+    print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
+
+
+def run_job(name: str, purpose: str, job: Job, argv: Sequence[str] | None) -> int:
+    """Parse, configure, run. Bad input ends with one sentence and exit code 2; a bug with its traceback."""
+    arguments = vars(parser(name, purpose).parse_args(argv))
+    try:
+        config, store = configure(arguments)
+        job(config, store)
+    except InputError as error:
+        print(f"hacon {name}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _split(item: str) -> tuple[str, str]:
+    key, equals, value = item.partition("=")
+    if not equals:
+        raise InputError(f"--set takes KEY=VALUE, not '{item}'.")
+    return key, value
+
+
+def _check_name(run: str) -> None:
+    if not run or not all(letter.isalnum() or letter in "-_." for letter in run) or run.startswith("."):
+        raise InputError(f"A run's name has letters, digits, '-', '_' and '.', not '{run}'; choose another with --run.")
+
+
+def _read_config(name: str) -> dict[str, Any]:
+    folder, slash, file = name.rpartition("/")
+    try:
+        values = Location(folder or slash or ".").read_yaml(file)
+    except OSError as error:
+        raise InputError(f"The settings file '{name}' cannot be read ({error}); check --config.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"'{name}' is not YAML ({str(error).splitlines()[0]}); mend it.") from None
+    if values is None:
+        raise InputError(f"There is no settings file '{name}', or it is empty; check --config.")
+    if not isinstance(values, dict):
+        raise InputError(f"'{name}' holds no settings; it should read like the config.yaml of a run.")
+    return values

@@ -1,0 +1,35 @@
+"""pool -> runs/<run>/pretrain: MoCo v2 weights and every image's confidence."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from jobs.arguments import run_job, save_config, say
+from pipeline.config import RunConfig
+from pipeline.on_ray.ingest import ingested
+from pipeline.on_ray.pretrain import run_pretrain
+from pipeline.on_ray.session import ray_session
+from pipeline.storage import Location
+
+PURPOSE = "Train MoCo v2 on a pool and accumulate confidences."
+
+
+def pretrain_job(config: RunConfig, store: Location) -> None:
+    """One stage of ``jobs.select``."""
+    with ray_session(say):
+        trained = run_pretrain(config, store, ingested(config, store), say)
+    save_config(config, store)
+    print(
+        f"\nTrained to a loss of {trained['loss']:.3f}\n"
+        f"  {store.show(trained['folder'])}\nNext:\n  hacon embed --run {config.run}"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    return run_job("pretrain", PURPOSE, pretrain_job, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+"""everything -> runs/<run>/report: one self-contained page."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from jobs.arguments import run_job, say
+from pipeline.config import RunConfig
+from pipeline.on_ray.ingest import ingested
+from pipeline.on_ray.report import PAGE, next_command, run_report
+from pipeline.on_ray.session import ray_session
+from pipeline.stages import required
+from pipeline.storage import Location
+
+PURPOSE = "Draw the report of a run."
+STAGES = {"pretrain": "pretrain", "embeddings": "embed", "clusters": "cluster", "query": "query"}
+"""Stage -> the job that makes it."""
+
+
+def report_job(config: RunConfig, store: Location) -> None:
+    """One stage of ``jobs.select``."""
+    results = {stage: required(store, config.run, stage, job) for stage, job in STAGES.items()}
+    with ray_session(say):
+        page = run_report(config, store, ingested(config, store), results, say)
+    print(
+        f"\nThe report\n  {store.show(page['folder'] + '/' + PAGE)}\n"
+        f"To go on labelling where this query ends:\n  {next_command(config)}"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    return run_job("report", PURPOSE, report_job, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""THE MAIN JOB: from a pool of images to a ranked query and the page that explains it.
+
+    ingest    images anywhere        -> pool            Parquet, decoded and resized once
+    pretrain  pool                   -> weights, confidence of every image
+    embed     pool, weights          -> features
+    cluster   features               -> K clusters that stand for classes
+    query     clusters, confidence   -> the order in which to label: query.csv
+    report    everything             -> report.html
+
+A stage that is done is kept; what changed is an error that names it. Also: ``hacon select``, and
+``ray job submit --working-dir . -- python -m jobs.select ...``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from jobs.arguments import run_job, save_config, say
+from pipeline.config import RunConfig
+from pipeline.on_ray.cluster import check_backend, clusters_for, run_cluster
+from pipeline.on_ray.embed import run_embed
+from pipeline.on_ray.ingest import ingest
+from pipeline.on_ray.pretrain import run_pretrain
+from pipeline.on_ray.query import QUERY, TASKS, check_query, run_query
+from pipeline.on_ray.report import PAGE, next_command, run_report
+from pipeline.on_ray.session import ray_session
+from pipeline.storage import Location
+
+PURPOSE = "Choose which images to label first: the whole way from images to query and report."
+
+
+def select(config: RunConfig, store: Location) -> None:
+    """All six stages in one go."""
+    check_query(config)
+    with ray_session(say):
+        check_backend(config)
+        pool = ingest(config, store, say)
+        check_query(config, pool.size)
+        clusters_for(config, pool.size)
+        trained = run_pretrain(config, store, pool, say)
+        embedded = run_embed(config, store, pool, trained, say)
+        clustered = run_cluster(config, store, embedded, say)
+        query = run_query(config, store, pool, trained, clustered, say)
+        results = {"pretrain": trained, "embeddings": embedded, "clusters": clustered, "query": query}
+        page = run_report(config, store, pool, results, say)
+        save_config(config, store)
+    print(
+        f"\n{config.query.budget} of {pool.size} images to label first:\n"
+        f"  the query     {store.show(query['folder'] + '/' + QUERY)}\n"
+        f"  Label Studio  {store.show(query['folder'] + '/' + TASKS)}\n"
+        f"  the report    {store.show(page['folder'] + '/' + PAGE)}\n"
+        f"To go on labelling where this query ends:\n  {next_command(config)}"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    return run_job("select", PURPOSE, select, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,175 @@
+"""What flows between the stages: frozen dataclasses, one row a sample, joined by id.
+
+Row order in a file never changes a result: every table is put in ``sample_id`` order by
+``by_sample_id`` when it is read. Arrays: N = samples, D = feature dimensions, K = clusters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+Int64 = NDArray[np.int64]
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+Uint8 = NDArray[np.uint8]
+
+CONFIDENCE_SCHEMA = pa.schema(
+    [
+        ("sample_id", pa.int64()),
+        ("temperature", pa.float64()),
+        ("count", pa.int64()),
+        ("confidence", pa.float64()),
+        ("variability", pa.float64()),
+        ("variability_draws", pa.float64()),
+    ]
+)
+CLUSTER_SCHEMA = pa.schema([("sample_id", pa.int64()), ("cluster", pa.int32()), ("distance", pa.float32())])
+ORDER_SCHEMA = pa.schema(
+    [
+        ("rank", pa.int64()),
+        ("sample_id", pa.int64()),
+        ("key", pa.string()),
+        ("cluster", pa.int32()),
+        ("confidence", pa.float64()),
+        ("variability", pa.float64()),
+    ]
+)
+LABEL_SCHEMA = pa.schema([("sample_id", pa.int64()), ("label", pa.int32())])
+REJECTED_COLUMNS = ("key", "reason")
+
+
+def pool_schema(height: int, width: int, channels: int) -> pa.Schema:
+    """Columns of a pool's Parquet files; ``image`` is H x W x C uint8, row-major, as fixed-size binary."""
+    return pa.schema(
+        [
+            ("sample_id", pa.int64()),
+            ("key", pa.string()),
+            ("sha256", pa.binary(32)),
+            ("image", pa.binary(height * width * channels)),
+        ]
+    )
+
+
+def embedding_schema(dimensions: int) -> pa.Schema:
+    """Columns of the embedding files: unit-norm float32 features of one fixed length."""
+    return pa.schema([("sample_id", pa.int64()), ("features", pa.list_(pa.float32(), dimensions))])
+
+
+@dataclass(frozen=True)
+class PoolManifest:
+    """One ingested pool. Its files: ``<folder>/<split>/*.parquet`` and ``labels/<split>.parquet`` (apart)."""
+
+    name: str
+    source: str
+    folder: str
+    """The store's folder that holds the files."""
+    size: int
+    """Samples in the pool (the training split, where the source has splits): ids 0 .. size-1."""
+    height: int
+    width: int
+    channels: int
+    splits: dict[str, int]
+    """Samples in each split: "train" is the pool; "val" and "test" are kept for evaluation only."""
+    classes: tuple[str, ...] | None
+    """Class names by label number; none: no labels are known."""
+    duplicates: int
+    """Exact duplicates (same source bytes) left out of the pool."""
+    rejected: int
+    """Images that could not be read; listed in ``rejected.csv``."""
+    fingerprint: str
+    """SHA-256 over the sha256 of all samples in id order, and the image shape."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        values = asdict(self)
+        values["classes"] = None if self.classes is None else list(self.classes)
+        return values
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> PoolManifest:
+        """The inverse of ``to_dict``."""
+        classes = values["classes"]
+        return cls(**{**values, "classes": None if classes is None else tuple(classes)})
+
+
+@dataclass(frozen=True)
+class ConfidenceTable:
+    """Confidence and variability (Eq. 3) at one temperature, in ``sample_id`` order.
+
+    Shapes: all (N,). ``variability`` is the standard deviation over epoch means (the paper's);
+    ``variability_draws`` over single draws (the authors' code); SCIENCE.md row 6.
+    """
+
+    sample_id: Int64
+    temperature: float
+    count: Int64
+    confidence: Float64
+    variability: Float64
+    variability_draws: Float64
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """K-means of the pool, in ``sample_id`` order.
+
+    Shapes: sample_id, cluster, distance (N,); centroids (K, D). ``distance`` is Euclidean, to the
+    sample's own centroid. ``backend`` says what ran.
+    """
+
+    sample_id: Int64
+    cluster: NDArray[np.int32]
+    distance: Float32
+    centroids: Float32
+    inertia: float
+    backend: str
+    seed: int
+
+    @property
+    def k(self) -> int:
+        """Number of clusters."""
+        return len(self.centroids)
+
+
+def by_sample_id(table: pa.Table) -> pa.Table:
+    """The table sorted by ``sample_id``, so that row order in files never matters."""
+    return table.sort_by("sample_id")
+
+
+def images_of(column: pa.ChunkedArray | pa.Array, height: int, width: int, channels: int) -> Uint8:
+    """The ``image`` column as (n, H, W, C) uint8, without a Python object an image."""
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if isinstance(array, pa.ChunkedArray):  # combine_chunks of a zero-chunk or huge column
+        array = pa.concat_arrays(array.chunks)
+    size = height * width * channels
+    flat = np.frombuffer(array.buffers()[1], np.uint8, count=len(array) * size, offset=array.offset * size)
+    return flat.reshape(len(array), height, width, channels)
+
+
+def image_column(images: Uint8) -> pa.Array:
+    """The inverse of ``images_of``: (n, H, W, C) uint8 -> fixed-size binary."""
+    n = len(images)
+    size = int(np.prod(images.shape[1:]))
+    buffer = pa.py_buffer(np.ascontiguousarray(images).data)
+    return pa.Array.from_buffers(pa.binary(size), n, [None, buffer])
+
+
+def features_of(column: pa.ChunkedArray | pa.Array) -> Float32:
+    """The ``features`` column as (n, D) float32."""
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return np.asarray(array.flatten(), np.float32).reshape(len(array), -1)
+
+
+def fingerprint(*parts: bytes | str) -> str:
+    """SHA-256 (hex) over the parts, each with its length, so that no two lists collide by concatenation."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "big"))
+        digest.update(data)
+    return digest.hexdigest()

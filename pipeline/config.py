@@ -1,0 +1,243 @@
+"""Every setting of a run, grouped by stage: complete, frozen, strict.
+
+A run's effective configuration is saved beside its results. Values come, in rising priority,
+from the preset, a YAML file and the command line; an unknown key is an error that names the
+closest valid one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pipeline.errors import InputError
+
+
+@dataclass(frozen=True)
+class IngestConfig:
+    """Images anywhere -> pool."""
+
+    source: str = ""
+    """Where the images are: digits, npz:FILE, medmnist:NAME, cifar10-lt, folder:PATH or URI."""
+    name: str | None = None
+    """The pool's name on the store; by default made from the source and the image size."""
+    image_size: int | None = None
+    """Side in pixels to which every image is resized, once; by default arrays keep theirs, folders get 224."""
+    channels: Literal["auto", "grey", "rgb"] = "auto"
+    """Of the pool; auto: arrays keep theirs, a folder is grey where 64 files spread over it all are."""
+    labels: str | None = None
+    """Where labels of a folder come from: "folder" (the parent folder's name) or a CSV file."""
+    key_column: str = "key"
+    """The labels CSV's column that holds the image's file name, path or stem."""
+    label_column: str = "label"
+    """The labels CSV's column that holds the label."""
+    data_dir: str | None = None
+    """Where downloaded data sets lie or go (medmnist, cifar10-lt)."""
+    max_pixels: int = 100_000_000
+    """A larger image is rejected before it is decoded (a decompression bomb)."""
+    rows_per_file: int = 16_384
+    """Rows in one Parquet file of the pool, at most."""
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """MoCo v2 (SCIENCE.md section 4, Tables 2 to 4 of the paper)."""
+
+    arch: Literal["resnet18", "resnet50"] = "resnet18"
+    epochs: int = 200
+    repeats: int | None = 1
+    """How often an epoch holds each image (Table 4); none: so that an epoch has about 1.28 M draws."""
+    batch_size: int = 256
+    """Global batch: over all workers."""
+    queue_size: int = 4096
+    learning_rate: float = 0.03
+    """At a batch of 256; scaled linearly with the batch."""
+    weight_decay: float = 1e-4
+    sgd_momentum: float = 0.9
+    encoder_momentum: float = 0.999
+    loss_temperature: float = 0.2
+    warmup_epochs: int = 5
+    projection_dim: int = 128
+    recipe: Literal["auto", "rgb", "grey"] = "auto"
+    """Augmentations of Table 3; auto: by the number of channels."""
+    blur: bool = True
+    bn_splits: int = 8
+    """Batch norm runs over this many equal parts of the global batch, whatever the number of workers."""
+    confidence_temperatures: tuple[float, ...] = (0.2, 0.05, 0.01, 0.001)
+    checkpoint_every: int = 1
+    """Epochs between two checkpoints."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    pool_memory_gib: float | None = None
+    """Keep the pool on the device up to this size, stream it beyond; none: half of the free memory."""
+    shuffle_gib: float = 4.0
+    """Window of the shuffle: pools up to this size are permuted whole, larger ones window by window."""
+
+
+@dataclass(frozen=True)
+class EmbedConfig:
+    """Pool -> unit-norm backbone features."""
+
+    batch_size: int = 512
+    rows_per_file: int = 65_536
+
+
+@dataclass(frozen=True)
+class ClusterConfig:
+    """Features -> K clusters that stand for classes."""
+
+    k: int | None = None
+    """Number of clusters; none: 30 where the budget is 30 or more, else the budget (SCIENCE.md row 9)."""
+    backend: Literal["auto", "cuml", "sklearn"] = "auto"
+    space: Literal["features", "umap2d"] = "features"
+    """K-means on the unit-norm features, or on their 2-D UMAP as the authors' code does (row 7)."""
+    n_init: int = 10
+    max_iter: int = 300
+    minibatch_above: int = 2_000_000
+    """The sklearn backend streams minibatches above this many samples."""
+
+
+@dataclass(frozen=True)
+class QueryConfig:
+    """Clusters + confidence -> the order in which to label."""
+
+    budget: int = 0
+    order: str = "hard-to-contrast"
+    temperature: float = 0.05
+    """Which of the confidence table's temperatures to select by (SCIENCE.md row 2)."""
+    max_budget: int | None = None
+    """Emit this much of the whole order; none: all of it."""
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """What is drawn."""
+
+    random_draws: int = 1000
+    umap_points: int = 5000
+    contact_sheet: int = 200
+    """Images on the contact sheet, at most."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A whole run. ``hacon select --help`` explains the top-level flags."""
+
+    run: str = "default"
+    store: str = "./hacon-store"
+    preset: str = "small"
+    seed: int = 0
+    workers: int = 1
+    """Training workers; changes the time, not the result."""
+    reuse: str | None = None
+    """Another run whose finished stages are taken over where their settings are the same."""
+    ingest: IngestConfig = field(default_factory=IngestConfig)
+    pretrain: PretrainConfig = field(default_factory=PretrainConfig)
+    embed: EmbedConfig = field(default_factory=EmbedConfig)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    query: QueryConfig = field(default_factory=QueryConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The dataclass as JSON-ready plain values (tuples as lists)."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [plain(item) for item in value]
+        return value
+
+    return plain(dataclasses.asdict(config))
+
+
+def override(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
+    """A copy with ``values`` (nested mappings, or dotted keys such as "cluster.k") laid over it.
+
+    Raises:
+        InputError: unknown key (names the closest valid one) or a value of the wrong type.
+    """
+    return _override(config, _nest(values), prefix="")
+
+
+def valid_keys(config_type: type = RunConfig, prefix: str = "") -> list[str]:
+    """All dotted keys, e.g. "pretrain.epochs"."""
+    keys = []
+    for name, hint in typing.get_type_hints(config_type).items():
+        is_group = isinstance(hint, type) and dataclasses.is_dataclass(hint)
+        keys += valid_keys(hint, f"{prefix}{name}.") if is_group else [prefix + name]
+    return keys
+
+
+def _nest(values: Mapping[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for key, value in values.items():
+        head, _, rest = str(key).partition(".")
+        if rest:
+            value = {rest: value}
+        if isinstance(value, Mapping):
+            below = nested.setdefault(head, {})
+            if not isinstance(below, dict):
+                raise InputError(f"The setting '{head}' is given both a value and settings below it; keep one.")
+            for inner, item in _nest(value).items():
+                both = isinstance(item, dict) and isinstance(below.get(inner), dict)
+                below[inner] = {**below[inner], **item} if both else item
+        else:
+            nested[head] = value
+    return nested
+
+
+def _override(config: Any, values: Mapping[str, Any], prefix: str) -> Any:
+    hints = typing.get_type_hints(type(config))
+    changes: dict[str, Any] = {}
+    for name, value in values.items():
+        key = prefix + name
+        if name not in hints:
+            raise InputError(_unknown_key(key))
+        if dataclasses.is_dataclass(hints[name]):
+            if not isinstance(value, Mapping):
+                raise InputError(f"'{key}' is a group of settings, not a value; write {key}.NAME=VALUE.")
+            changes[name] = _override(getattr(config, name), value, f"{key}.")
+        else:
+            changes[name] = _convert(key, value, hints[name])
+    return dataclasses.replace(config, **changes)
+
+
+def _unknown_key(key: str) -> str:
+    keys = valid_keys()
+    close = difflib.get_close_matches(key, keys, n=1, cutoff=0.4)
+    if not close:
+        leaf = key.rpartition(".")[2]
+        close = [valid for valid in keys if valid.rpartition(".")[2] == leaf][:1]
+    hint = f"did you mean '{close[0]}'?" if close else f"valid ones are {', '.join(keys)}."
+    return f"There is no setting '{key}'; {hint}"
+
+
+def _convert(key: str, value: Any, hint: Any) -> Any:
+    """``value`` as the annotated type; text from a command line is read as that type."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None or (isinstance(value, str) and value.lower() in ("none", "null", "")):
+            return None
+        return _convert(key, value, next(arg for arg in args if arg is not type(None)))
+    if origin is Literal:
+        if value in args:
+            return value
+        raise InputError(f"'{key}' is one of {', '.join(map(str, args))}, not '{value}'.")
+    try:
+        if origin is tuple:
+            items = value.split(",") if isinstance(value, str) else list(value)
+            return tuple(_convert(key, item, args[0]) for item in items)
+        if hint is bool:
+            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[str(value).lower()]
+        if isinstance(value, bool) or (hint is int and isinstance(value, float) and not value.is_integer()):
+            raise ValueError(value)
+        return hint(value)
+    except (ValueError, TypeError, KeyError):
+        kind = {int: "a whole number", float: "a number", bool: "true or false"}.get(hint, "a list of numbers")
+        raise InputError(f"'{key}' takes {kind}, not '{value}'.") from None

@@ -1,0 +1,186 @@
+"""The schemes of ``ingest.source``: text -> an opened source, and the pool's name."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import re
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config import IngestConfig
+from pipeline.data.datasets import cifar10_lt, digits, medmnist_classes, medmnist_file
+from pipeline.data.decode import SUFFIXES
+from pipeline.data.folder import FolderSource, list_images
+from pipeline.data.labels import labels_from_csv, labels_from_folders, number_labels, numbers_from_array
+from pipeline.data.npz import NpzContent, open_npz
+from pipeline.data.sources import CHANNELS, ArraySource, Source
+from pipeline.errors import InputError
+from pipeline.storage import Location, open_source
+
+SMALLEST = 8
+"""Pixels; the side of scikit-learn's digits."""
+FOLDER_SIZE = 224
+
+
+def open_images(config: IngestConfig) -> Source:
+    """Find and list the images that ``config.source`` names, and read their labels.
+
+    Raises:
+        InputError: unknown scheme, nothing there, no images, labels that do not fit.
+    """
+    scheme, rest = _split(config)
+    if scheme != "folder" and config.labels is not None:
+        raise InputError(f"'{config.source}' brings its own labels; leave --labels out (it is for folder:...).")
+    return _SCHEMES[scheme](rest, config)
+
+
+def checked(config: IngestConfig) -> IngestConfig:
+    """The settings with their values checked, and local paths absolute: a worker may run elsewhere.
+
+    Raises:
+        InputError: a value that cannot work.
+    """
+    for key, value, least in (
+        ("image_size", config.image_size, SMALLEST),
+        ("max_pixels", config.max_pixels, 1),
+        ("rows_per_file", config.rows_per_file, 1),
+    ):
+        if value is not None and value < least:
+            raise InputError(f"'ingest.{key}' is {value}; give {least} or more.")
+    scheme, rest = _split(config)
+    labels = config.labels
+    return dataclasses.replace(
+        config,
+        source=f"{scheme}:{_absolute(rest)}" if scheme in ("npz", "folder") else config.source,
+        labels=labels if labels in (None, "folder") else _absolute(str(labels)),
+        data_dir=_absolute(config.data_dir) if config.data_dir else None,
+    )
+
+
+def pool_name(config: IngestConfig) -> str:
+    """``ingest.name``, or a name made of the source and the size, such as "blood28" or "scans-224px".
+
+    Raises:
+        InputError: ``ingest.name`` has characters that a folder's name should not have.
+    """
+    if config.name is not None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", config.name):
+            raise InputError(f"'ingest.name' is '{config.name}'; use letters, digits, '.', '_' and '-'.")
+        return config.name
+    scheme, rest = _split(config)
+    stem = rest.rstrip("/").rpartition("/")[2].removesuffix(".npz") or scheme
+    slug = re.sub(r"[^a-z0-9_]+", "-", stem.lower()).strip("-") or scheme
+    size = config.image_size or (FOLDER_SIZE if scheme == "folder" else None)
+    return f"{slug}-{size}px" if size else slug
+
+
+def _split(config: IngestConfig) -> tuple[str, str]:
+    scheme, colon, rest = config.source.partition(":")
+    takes = {"npz": "FILE", "medmnist": "NAME", "folder": "PATH"}
+    valid = ", ".join(f"{name}:{takes[name]}" if name in takes else name for name in _SCHEMES)
+    if not config.source:
+        raise InputError(f"No images are named; give --pool (ingest.source), one of {valid}.")
+    if scheme not in _SCHEMES:
+        raise InputError(f"'{config.source}' is no known kind of image source; write one of {valid}.")
+    if bool(rest) != (scheme in takes) or bool(colon) != (scheme in takes):
+        raise InputError(f"'{config.source}' should read {scheme}{':' + takes[scheme] if scheme in takes else ''}.")
+    return scheme, rest
+
+
+def _absolute(path: str) -> str:
+    return path if path.startswith("s3://") else os.path.abspath(os.path.expanduser(path))
+
+
+def _digits(_: str, config: IngestConfig) -> Source:
+    return digits(config.image_size, CHANNELS.get(config.channels))
+
+
+def _cifar10_lt(_: str, config: IngestConfig) -> Source:
+    return cifar10_lt(config.image_size, CHANNELS.get(config.channels), config.data_dir)
+
+
+def _npz(path: str, config: IngestConfig) -> Source:
+    location, file = _folder_and_file(path)
+    return _array_source(open_npz(location, file), config, path)
+
+
+def _medmnist(name: str, config: IngestConfig) -> Source:
+    path = str(medmnist_file(name, config.data_dir))
+    source = _array_source(open_npz(*_folder_and_file(path)), config, path)
+    known = medmnist_classes(name)
+    if known is None or source.classes is None or not set(source.classes) <= set(known):
+        return source
+    # All of the set's classes, in its own order, also those that this file has no image of.
+    number = np.array([list(known).index(value) for value in source.classes], np.int32)
+    renumbered = {split: number[labels] for split, labels in source.label_numbers.items()}
+    return dataclasses.replace(source, label_numbers=renumbered, classes=tuple(known.values()))
+
+
+def _array_source(content: NpzContent, config: IngestConfig, shown: str) -> ArraySource:
+    sides = {stack.shape[1:3] for stack in content.stacks.values()}
+    if len(sides) > 1 and config.image_size is None:
+        raise InputError(f"The splits of '{shown}' have different sizes {sorted(sides)}; choose one with --image-size.")
+    source = ArraySource(content.stacks, content.state, size=config.image_size, channels=CHANNELS.get(config.channels))
+    single = {split: labels.reshape(-1) for split, labels in content.labels.items() if labels.size == len(labels)}
+    if len(single) < len(content.labels):
+        return dataclasses.replace(source, notes=(f"'{shown}' has several labels an image; they are not kept",))
+    if not single:
+        return source
+    numbers, classes = numbers_from_array(single)
+    return dataclasses.replace(source, label_numbers=numbers, classes=classes)
+
+
+def _folder(path: str, config: IngestConfig) -> Source:
+    location = open_source(path)
+    listing, state = list_images(location)
+    if listing.num_rows == 0:
+        raise InputError(f"There is no image ({', '.join(SUFFIXES)}) in or below '{path}'; check the path.")
+    numbers, classes, labels_state = _folder_labels(config, listing["key"].to_pylist()) if config.labels else _UNKNOWN
+    missing = 0 if numbers is None else int((numbers < 0).sum())
+    return FolderSource(
+        location,
+        listing,
+        state=f"{listing.num_rows} files {state}{labels_state}",
+        size=config.image_size or FOLDER_SIZE,
+        channels=CHANNELS.get(config.channels),
+        max_pixels=config.max_pixels,
+        label_numbers=numbers,
+        classes=classes,
+        notes=(f"{missing} of {listing.num_rows} images have no label",) if missing else (),
+    )
+
+
+_UNKNOWN: tuple[NDArray[np.int32] | None, tuple[str, ...] | None, str] = (None, None, "")
+
+
+def _folder_labels(config: IngestConfig, keys: list[str]) -> tuple[NDArray[np.int32], tuple[str, ...], str]:
+    """(label numbers by position, class names, the CSV file's state)."""
+    assert config.labels is not None
+    if config.labels == "folder":
+        return *number_labels(labels_from_folders(keys)), ""
+    location, file = _folder_and_file(config.labels)
+    if not location.is_file(file):
+        raise InputError(f"There is no labels file '{config.labels}'; write --labels folder or the path of a CSV file.")
+    data = location.read_bytes(file)
+    names = labels_from_csv(data, config.labels, keys, config.key_column, config.label_column)
+    return *number_labels(names), f", labels {hashlib.sha256(data).hexdigest()[:16]}"
+
+
+def _folder_and_file(path: str) -> tuple[Location, str]:
+    folder, _, file = path.rpartition("/")
+    if not path.startswith("s3://"):
+        return Location(folder or "/"), file
+    return open_source(folder), file
+
+
+_SCHEMES: dict[str, Callable[[str, IngestConfig], Source]] = {
+    "digits": _digits,
+    "npz": _npz,
+    "medmnist": _medmnist,
+    "cifar10-lt": _cifar10_lt,
+    "folder": _folder,
+}

@@ -1,0 +1,128 @@
+"""Named data sets as array sources: digits, MedMNIST, CIFAR-10-LT."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.artifacts import Int64, fingerprint
+from pipeline.data.sources import ArraySource, MemoryStack
+from pipeline.errors import InputError
+
+DATA_DIR = "~/.cache/hacon"
+"""Where downloads go unless ``ingest.data_dir`` says otherwise."""
+
+
+def digits(size: int | None, channels: int | None) -> ArraySource:
+    """scikit-learn's 1,797 bundled digits, 8 x 8 grey: values 0..16 become round(value x 255 / 16)."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
+    labels = bunch.target.astype(np.int32)
+    state = f"digits {fingerprint(images.tobytes(), labels.tobytes())[:16]}"
+    classes = tuple(str(name) for name in bunch.target_names)
+    return ArraySource({"train": MemoryStack(images)}, state, {"train": labels}, classes, (), size, channels)
+
+
+def medmnist_file(name: str, data_dir: str | None) -> Path:
+    """The .npz of "bloodmnist" or "bloodmnist@64": below ``data_dir``, in medmnist's own folder, or downloaded.
+
+    Raises:
+        InputError: no such data set or size, or it is neither there nor can it be downloaded.
+    """
+    from medmnist import INFO
+
+    base, _, side = name.partition("@")
+    file = f"{base}_{side}.npz" if side not in ("", "28") else f"{base}.npz"
+    folder = Path(data_dir or DATA_DIR).expanduser()
+    places = [folder / file] + ([Path("~/.medmnist").expanduser() / file] if data_dir is None else [])
+    for place in places:
+        if place.is_file():
+            return place
+    if base not in INFO:
+        raise InputError(f"There is no MedMNIST set '{base}', nor '{folder / file}'; sets are {', '.join(INFO)}.")
+    suffix = file.removeprefix(base).removesuffix(".npz")
+    if f"url{suffix}" not in INFO[base]:
+        sizes = ["28", *(key.removeprefix("url_") for key in INFO[base] if key.startswith("url_"))]
+        raise InputError(f"MedMNIST's {base} comes in the sizes {', '.join(sizes)}, not {side}; choose one.")
+    return _download(INFO[base][f"url{suffix}"], INFO[base][f"MD5{suffix}"], places[0])
+
+
+def medmnist_classes(name: str) -> dict[str, str] | None:
+    """Label value (as text) -> class name; none where medmnist does not know the set."""
+    from medmnist import INFO
+
+    info = INFO.get(name.partition("@")[0])
+    return None if info is None else dict(info["label"])
+
+
+def cifar10_lt(size: int | None, channels: int | None, data_dir: str | None) -> ArraySource:
+    """CIFAR-10 with a long tail, rho = 100: 12,406 images class by class; test is CIFAR-10's own.
+
+    The subset and order of the authors' published files (``long_tail_indices``); key = index into
+    CIFAR-10's 50,000 training images.
+
+    Raises:
+        InputError: CIFAR-10 is neither below ``data_dir`` nor can it be downloaded.
+    """
+    from torchvision.datasets import CIFAR10
+
+    folder = os.path.expanduser(data_dir or DATA_DIR)
+    try:
+        train, test = (CIFAR10(folder, train=training, download=True) for training in (True, False))
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"CIFAR-10 is not below '{folder}' and cannot be downloaded ({_first_line(error)}); "
+            "put cifar-10-batches-py there, or name its folder with --data-dir."
+        ) from None
+    index = long_tail_indices(np.asarray(train.targets))
+    stacks = {"train": MemoryStack(train.data[index]), "test": MemoryStack(test.data)}
+    labels = {"train": np.asarray(train.targets)[index].astype(np.int32), "test": np.asarray(test.targets, np.int32)}
+    state = f"cifar10-lt {fingerprint(*(stack.array.tobytes() for stack in stacks.values()))[:16]}"
+    return ArraySource(stacks, state, labels, tuple(train.classes), (), size, channels, {"train": index})
+
+
+def long_tail_indices(labels: NDArray[np.integer], rho: float = 100, seed: int = 0) -> Int64:
+    """The usual long-tail recipe: class c of C keeps int(n / rho^(c / (C - 1))) images, n = those of a full class.
+
+    ``np.random.seed(seed)``, then class by class a shuffle of the class's indices, of which the first
+    are kept, in shuffled order (here with a generator of its own). For CIFAR-10: 5000, 2997, 1796,
+    1077, 645, 387, 232, 139, 83, 50 (SCIENCE.md section 4).
+
+    Shapes: labels (N,), balanced over classes 0 .. C-1 -> indices (sum of what is kept,).
+    """
+    generator = np.random.RandomState(seed)
+    classes = int(labels.max()) + 1
+    full = len(labels) / classes
+    kept = []
+    for label in range(classes):
+        members = np.flatnonzero(labels == label)
+        generator.shuffle(members)
+        kept.append(members[: int(full * (1 / rho) ** (label / (classes - 1)))])
+    return np.concatenate(kept)
+
+
+def _download(url: str, md5: str, target: Path) -> Path:
+    """Fetch to a temporary name, check, and only then give it its name."""
+    from torchvision.datasets.utils import download_url
+
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        download_url(url, root=str(target.parent), filename=part.name, md5=md5)
+        os.replace(part, target)
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"'{target}' is not there and {url} cannot be downloaded ({_first_line(error)}); "
+            "get the file by other means and name its folder with --data-dir."
+        ) from None
+    finally:
+        part.unlink(missing_ok=True)
+    return target
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")

@@ -1,0 +1,173 @@
+"""Folders of image files, local or on S3: what there is, and reading it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.artifacts import Int64
+from pipeline.data.decode import SUFFIXES, UnreadableImageError, decode, is_grey
+from pipeline.data.sources import Decoded, Shape
+from pipeline.errors import InputError
+from pipeline.storage import Location
+
+_BATCH = 65_536
+_GREY_SAMPLE = 64
+_READERS = 8
+_READ_AHEAD_BYTES = 64 << 20
+_LARGEST_PIXEL = 8
+"""Bytes of the widest pixel that there is (RGBA, 16 bits each)."""
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """Image files below a folder, local or on S3: key = path relative to it, with forward slashes."""
+
+    location: Location
+    listing: pa.Table
+    """Columns key (sorted), size (bytes)."""
+    state: str
+    size: int
+    channels: int | None
+    """1 or 3; none: 1 where 64 files spread over the folder all are grey, else 3."""
+    max_pixels: int
+    label_numbers: NDArray[np.int32] | None = None
+    classes: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """A folder has no splits: everything is the pool."""
+        return {"train": self.listing.num_rows}
+
+    def shape(self) -> Shape:
+        """(H, W, C) of the pool; reads a sample of the files where nobody said how many channels."""
+        return (self.size, self.size, self.channels or (1 if self._sample_is_grey() else 3))
+
+    def labels(self, split: str) -> NDArray[np.int32] | None:
+        """(n,) label numbers by position."""
+        return self.label_numbers
+
+    def keys(self, split: str, positions: Int64) -> list[str]:
+        """The relative paths."""
+        return [str(key) for key in self.listing["key"].take(pa.array(positions)).to_pylist()]
+
+    def pieces(self, split: str, rows: int) -> list[tuple[int, int]]:
+        """Ranges of ``rows`` files."""
+        total = self.listing.num_rows
+        return [(start, min(start + rows, total)) for start in range(0, total, rows)]
+
+    def read(self, split: str, start: int, stop: int, rows: int, shape: Shape) -> Iterator[Decoded]:
+        """The files of a range. Files that are no usable image are listed as rejected, with the reason."""
+        for first in range(start, stop, rows):
+            yield self._read(np.arange(first, min(first + rows, stop)), shape)
+
+    def _read(self, positions: Int64, shape: Shape) -> Decoded:
+        images = np.empty((len(positions), *shape), np.uint8)
+        done = Decoded(positions, [], [], images)
+        kept: list[int] = []
+        for position, key, data in self._files(positions):
+            try:
+                if isinstance(data, UnreadableImageError):
+                    raise data
+                images[len(kept)] = decode(data, self.size, shape[2], self.max_pixels)
+            except UnreadableImageError as reason:
+                done.rejected.append((position, str(reason)))
+                continue
+            kept.append(position)
+            done.key.append(key)
+            done.sha256.append(hashlib.sha256(data).digest())
+        return Decoded(np.asarray(kept, np.int64), done.key, done.sha256, images[: len(kept)], done.rejected)
+
+    def _files(self, positions: Int64) -> Iterator[tuple[int, str, bytes | UnreadableImageError]]:
+        """(position, key, content) in order; a few files ahead are being read, of bounded size together."""
+        rows = self.listing.take(pa.array(positions))
+        todo = zip(positions.tolist(), rows["key"].to_pylist(), rows["size"].to_pylist(), strict=True)
+        ahead: deque[tuple[int, str, int, Future[bytes | UnreadableImageError]]] = deque()
+        held = 0
+        with ThreadPoolExecutor(_READERS) as readers:
+            while True:
+                while len(ahead) < 2 * _READERS and (held < _READ_AHEAD_BYTES or not ahead):
+                    following = next(todo, None)
+                    if following is None:
+                        break
+                    position, key, size = following
+                    ahead.append((position, key, size, readers.submit(self._content, key, size)))
+                    held += size
+                if not ahead:
+                    return
+                position, key, size, content = ahead.popleft()
+                yield position, key, content.result()
+                held -= size
+
+    def _content(self, key: str, size: int) -> bytes | UnreadableImageError:
+        """The file's bytes. Only what concerns this one file is its own fault; a failing network ends the job."""
+        if size > self.max_pixels * _LARGEST_PIXEL:
+            return UnreadableImageError(
+                f"{size} bytes are more than any image of ingest.max_pixels = {self.max_pixels}"
+            )
+        try:
+            return self.location.read_bytes(key)
+        except FileNotFoundError:
+            return UnreadableImageError("the file has gone since it was listed")
+        except PermissionError:
+            return UnreadableImageError("may not be read (permission denied)")
+
+    def _sample_is_grey(self) -> bool:
+        total = self.listing.num_rows
+        sample = np.unique(np.linspace(0, total - 1, min(total, _GREY_SAMPLE)).astype(np.int64))
+        readable = False
+        for _, _, data in self._files(sample):
+            try:
+                if isinstance(data, bytes) and not is_grey(data, self.max_pixels):
+                    return False
+                readable = readable or isinstance(data, bytes)
+            except UnreadableImageError:
+                continue
+        return readable
+
+
+def list_images(location: Location) -> tuple[pa.Table, str]:
+    """All image files below ``location``: (columns key, sorted, and size; a hash of keys, sizes and times).
+
+    Memory: about the keys' text and 16 bytes a file.
+
+    Raises:
+        InputError: a file name that is no UTF-8, or a folder that may not be read.
+    """
+    batches, rows = [], []
+    try:
+        for row in location.walk():
+            if row[0].lower().endswith(SUFFIXES):
+                rows.append(row)
+            if len(rows) == _BATCH:
+                batches.append(_record_batch(rows))
+                rows = []
+        batches.append(_record_batch(rows))
+    except NotADirectoryError:
+        raise InputError(f"'{location.uri}' is a file; folder:PATH takes the folder that it lies in.") from None
+    except PermissionError as error:
+        raise InputError(f"'{error.filename}' may not be read; mend its permissions.") from None
+    table = pa.Table.from_batches(batches).sort_by("key")
+    digest = hashlib.sha256()
+    for batch in table.to_batches(max_chunksize=_BATCH):
+        for key, size, time in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            digest.update(f"{key}\0{size}\0{time}\n".encode())
+    return table.select(["key", "size"]), digest.hexdigest()[:16]
+
+
+def _record_batch(rows: list[tuple[str, int, int]]) -> pa.RecordBatch:
+    try:
+        arrays = [
+            pa.array([row[i] for row in rows], kind) for i, kind in enumerate((pa.string(), pa.int64(), pa.int64()))
+        ]
+    except UnicodeEncodeError as error:
+        raise InputError(f"The file name {error.object!a} is not in UTF-8; rename it.") from None
+    return pa.record_batch(arrays, names=["key", "size", "time"])

@@ -1,0 +1,106 @@
+"""Labels of folders: the parent folder's name, or a CSV file. For evaluation only, and stored apart."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+from numpy.typing import NDArray
+
+from pipeline.errors import InputError
+
+Numbers = NDArray[np.int32]
+
+
+def number_labels(names: Iterable[str | None]) -> tuple[Numbers, tuple[str, ...]]:
+    """Names -> (label numbers, -1 where the name is None; class names, sorted)."""
+    names = list(names)
+    classes = tuple(sorted({name for name in names if name is not None}))
+    number = {name: index for index, name in enumerate(classes)}
+    return np.array([-1 if name is None else number[name] for name in names], np.int32), classes
+
+
+def labels_from_folders(keys: Sequence[str]) -> list[str | None]:
+    """Each key's parent folder's name; None for files that lie at the top.
+
+    Raises:
+        InputError: all of them do.
+    """
+    names = [key.split("/")[-2] if "/" in key else None for key in keys]
+    if not any(names):
+        raise InputError("--labels folder needs one folder a class, but all images lie at the top; leave --labels out.")
+    return names
+
+
+def labels_from_csv(
+    data: bytes, name: str, keys: Sequence[str], key_column: str, label_column: str
+) -> list[str | None]:
+    """Each key's label in a CSV file, or None.
+
+    The key column holds an image's relative path, file name or stem (HAM10000: ``image_id`` without
+    a suffix); they are tried in that order. Rows of other images are fine, so are empty labels.
+
+    Args:
+        data: the file's bytes; ``name`` as the user knows it.
+
+    Raises:
+        InputError: no such column, one image with two labels, or not one image is named.
+    """
+    table = _columns(data, name, key_column, label_column)
+    label_of: dict[str, str] = {}
+    for key, label in zip(table[key_column].to_pylist(), table[label_column].to_pylist(), strict=True):
+        if label and label_of.setdefault(key, label) != label:
+            raise InputError(f"'{name}' gives '{key}' the labels '{label_of[key]}' and '{label}'; keep one.")
+    names = [_find(label_of, key) for key in keys]
+    if not any(names):
+        first = next(iter(label_of), "nothing")
+        raise InputError(
+            f"Not one of the {len(keys)} images (such as '{keys[0]}') is labelled by column '{key_column}' of '{name}' "
+            f"(such as '{first}'); choose another --key-column: {', '.join(_header(data))}."
+        )
+    return names
+
+
+def numbers_from_array(arrays: dict[str, NDArray[Any]]) -> tuple[dict[str, Numbers], tuple[str, ...]]:
+    """Labels (N,) of each split, of any one kind of value -> (label numbers, class names in the values' order)."""
+    values = np.unique(np.concatenate(list(arrays.values())))
+    numbers = {split: np.searchsorted(values, array).astype(np.int32) for split, array in arrays.items()}
+    return numbers, tuple(str(value) for value in values)
+
+
+def _find(label_of: dict[str, str], key: str) -> str | None:
+    file = key.rpartition("/")[2]
+    for candidate in (key, file, file.rpartition(".")[0]):
+        if candidate in label_of:
+            return label_of[candidate]
+    return None
+
+
+def _columns(data: bytes, name: str, key_column: str, label_column: str) -> pa.Table:
+    columns = _header(data)
+    for option, column in (("key", key_column), ("label", label_column)):
+        if column not in columns:
+            raise InputError(
+                f"'{name}' has no column '{column}'; choose --{option}-column among {', '.join(columns) or 'none'}."
+            )
+    wanted = sorted({key_column, label_column})
+    try:
+        return pa.csv.read_csv(
+            pa.BufferReader(data),
+            parse_options=pa.csv.ParseOptions(newlines_in_values=True),
+            convert_options=pa.csv.ConvertOptions(
+                include_columns=wanted, column_types=dict.fromkeys(wanted, pa.string())
+            ),
+        )
+    except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
+        raise InputError(f"'{name}' is no CSV file in UTF-8 ({str(error).splitlines()[0]}); mend it.") from None
+
+
+def _header(data: bytes) -> list[str]:
+    first = data[: 1 << 16].decode("utf-8-sig", errors="replace")
+    return next(csv.reader(io.StringIO(first)), [])

@@ -1,0 +1,93 @@
+"""Which images make up which batch: a function of (seed, epoch) alone, the same on every worker.
+
+An epoch holds each image ``repeats`` times (Table 4): one permutation a repeat, laid end to end, cut
+into global batches; the last partial batch is dropped. Pools larger than the shuffle window are
+permuted window by window, so that they can be streamed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.artifacts import Int64
+
+BLOCK = 1024
+"""Consecutive ids that stay in one shuffle window: about a Parquet row group."""
+_SHUFFLE_STREAM = 0x5348
+"""Keeps the key encoder's shuffle apart from the order of the images."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One global batch of B draws."""
+
+    index: int
+    ids: Int64
+    """(B,) sample ids."""
+    repeat: Int64
+    """(B,) which repeat of the epoch each draw belongs to."""
+    window: Int64
+    """(B,) which shuffle window of the epoch each draw comes from, ascending."""
+    shuffle: Int64
+    """(B,) the key encoder's order of the batch."""
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """The plan of all epochs over ids 0 .. size-1."""
+
+    size: int
+    repeats: int
+    batch_size: int
+    seed: int
+    window: int
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch."""
+        return self.size * self.repeats // self.batch_size
+
+    def windows(self, epoch: int, repeat: int) -> Iterator[Int64]:
+        """The order of all ids in one repeat of an epoch, window by window."""
+        rng = np.random.default_rng([self.seed, epoch, repeat])
+        if self.size <= self.window:
+            yield rng.permutation(self.size)
+            return
+        blocks = rng.permutation(-(-self.size // BLOCK))
+        for chosen in np.array_split(blocks, -(-self.size // self.window)):
+            ids = (chosen[:, None] * BLOCK + np.arange(BLOCK)).ravel()
+            yield rng.permutation(ids[ids < self.size])
+
+    def epoch(self, epoch: int) -> Iterator[Step]:
+        """The global batches of one epoch."""
+        left = np.empty((3, 0), np.int64)
+        index = 0
+        for number, (repeat, order) in enumerate(self._all_windows(epoch)):
+            drawn = np.stack([order, np.full(len(order), repeat), np.full(len(order), number)])
+            left = np.concatenate([left, drawn], 1)
+            whole = left.shape[1] // self.batch_size * self.batch_size
+            for start in range(0, whole, self.batch_size):
+                shuffle = np.random.default_rng([self.seed, epoch, index, _SHUFFLE_STREAM]).permutation(self.batch_size)
+                ids, repeats, windows = left[:, start : start + self.batch_size]
+                yield Step(index, ids, repeats, windows, shuffle)
+                index += 1
+            left = left[:, whole:]
+
+    def counts(self, epochs: int) -> Int64:
+        """How often each image is drawn in ``epochs`` epochs: epochs x repeats less the dropped remainders. (size,)"""
+        counts = np.full(self.size, epochs * self.repeats, np.int64)
+        dropped = self.size * self.repeats - self.steps * self.batch_size
+        for epoch in range(epochs if dropped else 0):
+            left, repeat = dropped, self.repeats
+            while left > 0:
+                repeat -= 1
+                tail = np.concatenate(list(self.windows(epoch, repeat)))[-left:]
+                np.subtract.at(counts, tail, 1)
+                left -= len(tail)
+        return counts
+
+    def _all_windows(self, epoch: int) -> Iterator[tuple[int, Int64]]:
+        return ((repeat, window) for repeat in range(self.repeats) for window in self.windows(epoch, repeat))

@@ -1,0 +1,137 @@
+"""From decoded pieces to the pool's files, in two passes.
+
+First every piece is staged as one Parquet file by *position*, and leaves receipts: (split, position,
+sha256, reason). When all receipts are there, rejected images and duplicates are known and the dense
+``sample_id`` of all others is their place in position order. Then each pool file is written from the
+few staged files that its positions lie in. So ids never depend on who finished when, and nothing but the
+receipts (40 bytes a sample) is ever held whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.artifacts import LABEL_SCHEMA, fingerprint, image_column, pool_schema
+from pipeline.data.sources import Decoded, Shape, Source
+from pipeline.storage import Location
+
+RECEIPT_SCHEMA = pa.schema(
+    [("split", pa.string()), ("position", pa.int64()), ("sha256", pa.binary(32)), ("reason", pa.string())]
+)
+_STAGED_BYTES = 32 << 20
+_FILE_BYTES = 128 << 20
+_GROUP_BYTES = 8 << 20
+_GROUP_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many rows go together, by the bytes of an image: what a worker holds does not grow with the pool."""
+
+    staged: int
+    """Images of one staged file."""
+    file: int
+    """Rows of one pool file: ``rows_per_file`` or fewer."""
+    group: int
+    """Rows of one Parquet row group, the least that a reader by id must read."""
+
+    @classmethod
+    def of(cls, shape: Shape, rows_per_file: int) -> Sizes:
+        """For images of ``shape``."""
+        image = shape[0] * shape[1] * shape[2]
+        group = max(1, min(_GROUP_ROWS, _GROUP_BYTES // image))
+        return cls(
+            staged=max(group, _STAGED_BYTES // image),
+            file=max(1, min(rows_per_file, _FILE_BYTES // image)),
+            group=group,
+        )
+
+
+def stage(store: Location, folder: str, split: str, piece: Decoded, rows: int, shape: Shape) -> pa.Table:
+    """Write a piece's pixels below ``folder``; its receipts (columns of ``RECEIPT_SCHEMA``)."""
+    everywhere = [*piece.position.tolist(), *(position for position, _ in piece.rejected)]
+    columns = [pa.array(piece.position), pa.array(piece.key, pa.string()), pa.array(piece.sha256, pa.binary(32))]
+    table = pa.table([*columns, image_column(piece.images)], schema=_staged_schema(shape))
+    store.write_bytes(
+        f"{folder}/{_staged_name(split, min(everywhere) // rows)}", _parquet(table, len(table) or 1, "position", "lz4")
+    )
+    reasons = [None] * len(piece.position) + [reason for _, reason in piece.rejected]
+    digests = [*piece.sha256, *([None] * len(piece.rejected))]
+    return pa.table([[split] * len(everywhere), everywhere, digests, reasons], schema=RECEIPT_SCHEMA)
+
+
+def accepted(receipts: pa.Table, split: str) -> pa.Table:
+    """(position, sha256) of the split's samples; a row's number is its ``sample_id``.
+
+    Of the pool's exact duplicates (equal sha256) the first is kept; validation and test stay as they are.
+    """
+    of_split = receipts.filter((pc.field("split") == split) & pc.field("reason").is_null())
+    table = of_split.select(["position", "sha256"])
+    if split == "train":
+        firsts = table.group_by("sha256").aggregate([("position", "min")])
+        table = firsts.rename_columns({"position_min": "position"}).select(["position", "sha256"])
+    return table.sort_by("position").combine_chunks()
+
+
+def rejected(receipts: pa.Table) -> pa.Table:
+    """(position, reason) of the pool's files that could not be read, in position order."""
+    return receipts.filter(~pc.field("reason").is_null()).select(["position", "reason"]).sort_by("position")
+
+
+def pool_fingerprint(samples: pa.Table, shape: Shape) -> str:
+    """``PoolManifest.fingerprint``: over the sha256 of all samples in id order, and the shape."""
+    return fingerprint("x".join(map(str, shape)), b"".join(samples["sha256"].to_pylist()))
+
+
+def label_table(source: Source, split: str, positions: pa.ChunkedArray) -> pa.Table | None:
+    """Labels by ``sample_id`` (``LABEL_SCHEMA``), where they are known."""
+    labels = source.labels(split)
+    if labels is None:
+        return None
+    return pa.table([pa.array(range(len(positions)), pa.int64()), labels[positions.to_numpy()]], schema=LABEL_SCHEMA)
+
+
+def write_pool_file(
+    store: Location,
+    staged: str,
+    name: str,
+    split: str,
+    positions: pa.ChunkedArray,
+    first_id: int,
+    sizes: Sizes,
+    shape: Shape,
+) -> None:
+    """Write samples ``first_id`` and on, at ``positions`` (ascending) of the staged files, as one Parquet file."""
+    table = pa.concat_tables(_staged_rows(store, staged, split, positions, sizes.staged)).sort_by("position")
+    assert table["position"].equals(positions), (name, len(table), len(positions))
+    ids = pa.array(range(first_id, first_id + len(table)), pa.int64())
+    table = pa.table([ids, table["key"], table["sha256"], table["image"]], schema=pool_schema(*shape))
+    store.write_bytes(name, _parquet(table, sizes.group, "sample_id", "zstd"))
+
+
+def _staged_rows(store: Location, folder: str, split: str, positions: pa.ChunkedArray, rows: int) -> Iterator[pa.Table]:
+    for number in range(positions[0].as_py() // rows, positions[-1].as_py() // rows + 1):
+        part = store.read_table(f"{folder}/{_staged_name(split, number)}")
+        yield part.filter(pc.is_in(part["position"], value_set=positions.combine_chunks()))
+
+
+def _staged_name(split: str, number: int) -> str:
+    return f"{split}-{number:08d}.parquet"
+
+
+def _staged_schema(shape: Shape) -> pa.Schema:
+    return pa.schema([("position", pa.int64()), *list(pool_schema(*shape))[1:]])
+
+
+def _parquet(table: pa.Table, group_rows: int, number: str, compression: str) -> bytes:
+    """Pixels gain nothing from dictionaries, and their minimum and maximum are of no use."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table, sink, row_group_size=group_rows, compression=compression, use_dictionary=False, write_statistics=[number]
+    )
+    return bytes(sink.getvalue().to_pybytes())

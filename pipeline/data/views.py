@@ -1,0 +1,235 @@
+"""Augmented views of a whole batch at once, on the device (Table 3 of the paper).
+
+Crop, flip and blur are separable and linear, so both axes of a view are one small matrix each:
+``view = A_y @ image @ A_x.T``. Jitter and greyscale are one colour matrix and offset. No Python
+per image. n = images, C = channels, H, W = pixels.
+
+Where this departs from a chain of torchvision transforms: values are clamped to [0, 1] once, at
+the end, instead of after each step; the hue shift turns the colours about the grey axis (linear: the
+same hue as torchvision's HSV shift within about a degree, but the mean is kept instead of the maximum); the rotation of grey scans samples the crop in the same pass.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pipeline.data.keyed import uniform
+
+_LUMA = (0.2989, 0.587, 0.114)
+"""Weights of grey that torchvision's rgb_to_grayscale uses."""
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_CROP_TRIES = 10
+_BLUR_RADIUS = 6
+_DRAWS = 2 * _CROP_TRIES + 16
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Probabilities and ranges of the augmentations; the defaults are Table 3's for RGB."""
+
+    min_area: float = 0.08
+    aspect: float = 4 / 3
+    flip: float = 0.5
+    jitter: float = 0.8
+    brightness: float = 0.4
+    contrast: float = 0.4
+    saturation: float = 0.4
+    hue: float = 0.1
+    grey: float = 0.2
+    blur: float = 0.5
+    blur_sigma: tuple[float, float] = (0.1, 2.0)
+    rotation: float = 0.0
+    """Largest angle in degrees, to both sides."""
+
+
+RGB = Recipe()
+GREY = Recipe(grey=0.0, blur=0.0, rotation=45.0)
+
+
+def recipe_for(name: str, channels: int, blur: bool) -> Recipe:
+    """``name`` is auto (by the number of channels), rgb or grey."""
+    base = (GREY if channels == 1 else RGB) if name == "auto" else {"rgb": RGB, "grey": GREY}[name]
+    return base if blur else Recipe(**{**vars(base), "blur": 0.0})
+
+
+def make_views(images: Tensor, keys: Tensor, recipe: Recipe) -> Tensor:
+    """One augmented, normalised view of each image.
+
+    Args:
+        images: (n, C, H, W) uint8, C = 1 or 3.
+        keys: (n,) int64, see ``keyed.sample_keys``.
+
+    Returns:
+        (n, 3, H, W) float32, channels last; grey images are repeated to three channels.
+    """
+    draws = uniform(keys, _DRAWS)
+    height, width = images.shape[-2:]
+    pixels = images.to(torch.float32) / 255
+    box = crop_boxes(draws[:, : 2 * _CROP_TRIES], draws[:, -16:-14], height, width, recipe)
+    u = draws[:, -14:].unbind(1)
+    flip = u[0] < recipe.flip
+    if recipe.rotation:
+        angle = (2 * u[1] - 1) * recipe.rotation
+        pixels, inside = rotated_crop(pixels, box, flip, angle)
+    else:
+        inside = None
+        sigma = recipe.blur_sigma[0] + u[2] * (recipe.blur_sigma[1] - recipe.blur_sigma[0])
+        blurred = u[3] < recipe.blur
+        rows = axis_matrix(box[:, 0], box[:, 2], height, torch.zeros_like(flip), sigma, blurred)
+        columns = axis_matrix(box[:, 1], box[:, 3], width, flip, sigma, blurred)
+        pixels = rows[:, None] @ pixels @ columns[:, None].transpose(-1, -2)
+    pixels = _recolour(pixels, draws[:, -10:], recipe)
+    if inside is not None:
+        pixels = pixels * inside
+    return normalise(pixels.clamp(0, 1))
+
+
+def normalise(pixels: Tensor) -> Tensor:
+    """[0, 1] pixels (n, 1 or 3, H, W) -> the network's input (n, 3, H, W), by ImageNet's mean and deviation."""
+    mean = pixels.new_tensor(_MEAN)[:, None, None]
+    std = pixels.new_tensor(_STD)[:, None, None]
+    return ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+def crop_boxes(tries: Tensor, place: Tensor, height: int, width: int, recipe: Recipe) -> Tensor:
+    """Boxes of torchvision's RandomResizedCrop: up to ten tries at an area and aspect, else the whole image.
+
+    Args:
+        tries: (n, 2 * tries) uniforms; place: (n, 2) uniforms.
+
+    Returns:
+        (n, 4) float32 whole numbers: top, left, height, width.
+    """
+    area = height * width * (recipe.min_area + tries[:, 0::2] * (1 - recipe.min_area))
+    aspect = torch.exp((2 * tries[:, 1::2] - 1) * math.log(recipe.aspect))
+    wide, tall = (area * aspect).sqrt().round(), (area / aspect).sqrt().round()
+    fits = (wide >= 1) & (wide <= width) & (tall >= 1) & (tall <= height)
+    first = fits.to(torch.uint8).argmax(1, keepdim=True)
+    any_fits = fits.any(1)
+    # Near-square images, as pools hold, make the fallback rare enough that its exact shape does not matter.
+    w = torch.where(any_fits, wide.gather(1, first)[:, 0], torch.full_like(any_fits, width, dtype=wide.dtype))
+    h = torch.where(any_fits, tall.gather(1, first)[:, 0], torch.full_like(any_fits, height, dtype=tall.dtype))
+    top = (place[:, 0] * (height - h + 1)).floor()
+    left = (place[:, 1] * (width - w + 1)).floor()
+    return torch.stack([top, left, h, w], 1)
+
+
+def axis_matrix(start: Tensor, length: Tensor, size: int, flip: Tensor, sigma: Tensor, blurred: Tensor) -> Tensor:
+    """The matrix that crops, resizes (bilinear), flips and blurs along one axis.
+
+    Args:
+        start, length: (n,) crop in source pixels. flip, blurred: (n,) bool. sigma: (n,) in output pixels.
+
+    Returns:
+        (n, size, size): output index by source index; every row sums to 1.
+    """
+    index = torch.arange(size, device=start.device, dtype=torch.float32)
+    at = _source_coordinates(index, start, length, size)
+    at = torch.where(flip[:, None], at.flip(1), at)
+    resize = (1 - (at[:, :, None] - index).abs()).clamp_min_(0)
+    kernel = torch.where(blurred[:, None, None], _blur_matrix(sigma, size), torch.eye(size, device=start.device))
+    return kernel @ resize
+
+
+def _source_coordinates(index: Tensor, start: Tensor, length: Tensor, size: int) -> Tensor:
+    """Pixel centres of the output in the source, kept inside the crop as resizing the cut-out crop would. (n, size)"""
+    at = start[:, None] + (index + 0.5) * (length / size)[:, None] - 0.5
+    return torch.minimum(torch.maximum(at, start[:, None]), (start + length - 1)[:, None])
+
+
+def _blur_matrix(sigma: Tensor, size: int) -> Tensor:
+    """Gaussian blur with reflected borders as a matrix (n, size, size), as torchvision's gaussian_blur."""
+    radius = min(_BLUR_RADIUS, size - 1)
+    i = torch.arange(size, device=sigma.device, dtype=torch.float32)
+    total = torch.zeros(len(sigma), size, size, device=sigma.device)
+    edge = size - 1
+    inner = (i > 0) & (i < edge)
+    for distance, counts in (
+        (i[:, None] - i, torch.ones_like(inner)),
+        (i[:, None] + i, i > 0),
+        (2 * edge - i[:, None] - i, i < edge),
+    ):
+        tap = torch.exp(-0.5 * (distance / sigma[:, None, None]) ** 2)
+        total += tap * ((distance.abs() <= radius) & counts)
+    return total / total.sum(2, keepdim=True)
+
+
+def rotated_crop(pixels: Tensor, box: Tensor, flip: Tensor, degrees: Tensor) -> tuple[Tensor, Tensor]:
+    """Crop, flip, resize and then rotate about the centre, in one bilinear sampling.
+
+    Returns:
+        the views (n, C, H, W), and the mask (n, 1, H, W) of what lies inside the turned image (outside is black).
+    """
+    height, width = pixels.shape[-2:]
+    y = torch.arange(height, device=pixels.device, dtype=torch.float32)[:, None] - (height - 1) / 2
+    x = torch.arange(width, device=pixels.device, dtype=torch.float32)[None, :] - (width - 1) / 2
+    radians = torch.deg2rad(degrees)[:, None, None]
+    turned_x = x * radians.cos() - y * radians.sin() + (width - 1) / 2
+    turned_y = x * radians.sin() + y * radians.cos() + (height - 1) / 2
+    inside = (turned_x >= -0.5) & (turned_x <= width - 0.5) & (turned_y >= -0.5) & (turned_y <= height - 0.5)
+    turned_x = torch.where(flip[:, None, None], width - 1 - turned_x, turned_x)
+    top, left, tall, wide = (box[:, i, None, None] for i in range(4))
+    source_y = top + ((turned_y + 0.5) * tall / height - 0.5).clamp_min(0).minimum(tall - 1)
+    source_x = left + ((turned_x + 0.5) * wide / width - 0.5).clamp_min(0).minimum(wide - 1)
+    grid = torch.stack([(2 * source_x + 1) / width - 1, (2 * source_y + 1) / height - 1], -1)
+    return F.grid_sample(pixels, grid, align_corners=False), inside[:, None].to(pixels.dtype)
+
+
+def _recolour(pixels: Tensor, u: Tensor, recipe: Recipe) -> Tensor:
+    """Jitter in a random order, then greyscale, as one affine map of the colours. u: (n, 10) uniforms."""
+    channels = pixels.shape[1]
+    jittered = u[:, 0] < recipe.jitter
+    ranges = u.new_tensor([recipe.brightness, recipe.contrast, recipe.saturation, recipe.hue])
+    factors = (2 * u[:, 1:5] - 1) * ranges
+    factors = torch.where(jittered[:, None], factors, torch.zeros_like(factors))
+    matrix, offset = colour_map(factors, u[:, 5:9].argsort(1), pixels.mean((2, 3)))
+    if channels == 3:
+        grey = u[:, 9] < recipe.grey
+        to_grey = u.new_tensor(_LUMA).expand(3, 3)
+        matrix = torch.where(grey[:, None, None], to_grey @ matrix, matrix)
+        offset = torch.where(grey[:, None], offset @ to_grey.T, offset)
+    recoloured = matrix @ pixels.flatten(2) + offset[:, :, None]
+    return recoloured.view_as(pixels)
+
+
+def colour_map(factors: Tensor, order: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+    """Brightness, contrast, saturation and hue, applied in ``order``, as one affine map a sample.
+
+    Args:
+        factors: (n, 4): brightness - 1, contrast - 1, saturation - 1, hue in turns; zeros change nothing.
+        order: (n, 4) permutation: which of the four comes first, second, ...
+        mean: (n, C) mean colour of each image; contrast blends with the mean grey of what it is given.
+
+    Returns:
+        matrix (n, C, C) and offset (n, C).
+    """
+    n, channels = mean.shape
+    luma = mean.new_tensor(_LUMA if channels == 3 else (1.0,))
+    eye = torch.eye(channels, device=mean.device).expand(n, channels, channels)
+    brightness, contrast, saturation, hue = factors.unbind(1)
+    scale = (1 + brightness)[:, None, None] * eye
+    stretch = (1 + contrast)[:, None, None] * eye
+    saturate = torch.lerp(luma.expand(n, channels, channels), eye, (1 + saturation)[:, None, None])
+    steps = torch.stack([scale, stretch, saturate, _hue_matrix(hue) if channels == 3 else eye], 1)
+    matrix, offset = eye, torch.zeros_like(mean)
+    rows = torch.arange(n, device=mean.device)
+    for slot in range(4):
+        which = order[:, slot]
+        grey_mean = ((matrix @ mean[:, :, None])[:, :, 0] + offset) @ luma
+        pull = torch.where(which == 1, -contrast * grey_mean, torch.zeros_like(grey_mean))
+        step = steps[rows, which]
+        matrix, offset = step @ matrix, (step @ offset[:, :, None])[:, :, 0] + pull[:, None]
+    return matrix, offset
+
+
+def _hue_matrix(turns: Tensor) -> Tensor:
+    """Rotation of the colours about the grey axis: turns every hue, keeps grey. (n,) -> (n, 3, 3)."""
+    cos, sin = torch.cos(2 * math.pi * turns), torch.sin(2 * math.pi * turns) / math.sqrt(3)
+    rest = (1 - cos) / 3
+    same, back, forth = cos + rest, rest - sin, rest + sin
+    return torch.stack([same, back, forth, forth, same, back, back, forth, same], 1).view(-1, 3, 3)

@@ -1,0 +1,45 @@
+"""Choose device and precision once, and say why."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+import torch
+
+from pipeline.errors import InputError
+
+
+def choose_precision(wanted: str, device: torch.device) -> tuple[torch.dtype, str]:
+    """The dtype of the matrix work, and the reason.
+
+    Raises:
+        InputError: bfloat16 on a device that would only emulate it.
+    """
+    native = _native_bfloat16(device)
+    if wanted == "bfloat16" and not native:
+        raise InputError(
+            f"pretrain.precision=bfloat16 would be emulated on this {device.type}, many times slower; use float32."
+        )
+    if wanted == "float32" or not native:
+        return torch.float32, f"float32 ({'asked for' if wanted == 'float32' else f'{device.type} has no bfloat16'})"
+    return torch.bfloat16, "bfloat16 autocast"
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager[None]:
+    """Autocast to ``dtype``; nothing for float32."""
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that a pool could take on ``device``."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _native_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    features = torch.backends.cpu.get_cpu_capability() if device.type == "cpu" else ""
+    return "AMX" in features or bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())

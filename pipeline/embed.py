@@ -1,0 +1,41 @@
+"""Images -> unit-norm backbone features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pipeline import device as devices
+from pipeline.artifacts import Float32, Uint8
+from pipeline.data.views import normalise
+from pipeline.moco.model import build_encoder
+
+
+class Embedder:
+    """The trained query encoder without its projection head (features h, SCIENCE.md row 7).
+
+    Args:
+        weights: of ``build_encoder``'s module, as pre-training left them.
+        arch: which ResNet.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor], arch: str, device: torch.device) -> None:
+        encoder = build_encoder(arch, projection_dim=len(weights["fc.2.bias"]))
+        encoder.load_state_dict(dict(weights))
+        self.dimensions = len(weights["fc.0.bias"])
+        encoder.fc = nn.Identity()
+        self._encoder = encoder.eval().to(device)
+        self._device = device
+        self._dtype, _ = devices.choose_precision("auto", device)
+
+    @torch.inference_mode()
+    def __call__(self, images: Uint8) -> Float32:
+        """(n, H, W, C) uint8 -> (n, D) float32 of norm 1."""
+        # A copy, since Arrow's buffers are read-only and torch wants to own what it holds.
+        pixels = torch.from_numpy(images.copy()).to(self._device).permute(0, 3, 1, 2)
+        with devices.autocast(self._device, self._dtype):
+            features = self._encoder(normalise(pixels.to(torch.float32) / 255))
+        return F.normalize(features.float(), dim=1).cpu().numpy()

@@ -1,0 +1,1 @@
+"""What a query is worth, judged with labels that selection never saw."""

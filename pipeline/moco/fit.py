@@ -1,0 +1,62 @@
+"""Fit the pre-training settings to the pool at hand, and say what was changed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pipeline.config import PretrainConfig
+from pipeline.errors import InputError
+
+PAPER_REPEATS = {89_996: 14, 34_581: 37, 11_959: 105}
+"""Table 4: PathMNIST, OrganAMNIST, BloodMNIST, by pool size."""
+IMAGENET_DRAWS = 1_280_000
+"""The draws an epoch should have about; Table 4's reason for its repeats."""
+
+
+def fit_to_pool(config: PretrainConfig, size: int, workers: int) -> tuple[PretrainConfig, list[str]]:
+    """The settings with repeats resolved and batch and queue chosen down where the pool is small.
+
+    Returns:
+        the settings, and one sentence for each that was chosen down.
+
+    Raises:
+        InputError: numbers that cannot work together.
+    """
+    notes: list[str] = []
+    repeats = config.repeats or PAPER_REPEATS.get(size) or max(1, IMAGENET_DRAWS // size)
+    splits, draws = config.bn_splits, size * repeats
+    _check(config, workers)
+    batch = config.batch_size
+    if batch > draws:
+        batch = draws // splits * splits
+        if batch < 2 * splits:
+            raise InputError(
+                f"A pool of {size} images is too small to pre-train with pretrain.bn_splits={splits}: "
+                f"a split needs 2 images; add images or lower pretrain.bn_splits."
+            )
+        notes.append(
+            f"pretrain.batch_size chosen down from {config.batch_size} to {batch}: an epoch has {draws} draws."
+        )
+    queue = config.queue_size
+    if queue > draws or queue % batch:
+        queue = max(batch, min(queue, draws) // batch * batch)
+        notes.append(
+            f"pretrain.queue_size chosen from {config.queue_size} to {queue}: "
+            f"whole batches of {batch}, and no more than an epoch's {draws} draws."
+        )
+    return replace(config, repeats=repeats, batch_size=batch, queue_size=queue), notes
+
+
+def _check(config: PretrainConfig, workers: int) -> None:
+    if config.epochs < 1:
+        raise InputError(f"pretrain.epochs is {config.epochs}; it has to be 1 or more.")
+    if config.bn_splits < 1 or config.batch_size % config.bn_splits or config.batch_size < 2 * config.bn_splits:
+        raise InputError(
+            f"pretrain.batch_size={config.batch_size} must be a multiple of pretrain.bn_splits={config.bn_splits}, "
+            "with at least 2 images a split; change one of them."
+        )
+    if workers > config.bn_splits:
+        raise InputError(
+            f"{workers} workers cannot divide pretrain.bn_splits={config.bn_splits}; use at most {config.bn_splits} "
+            "workers, or more splits (which changes the result)."
+        )

@@ -1,0 +1,83 @@
+"""MoCo v2's two encoders and queue (He et al. 2020, Chen et al. 2020; facebookresearch/moco).
+
+B = rows of a batch, D = projection dimensions, Q = queue size.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+import torch.nn.functional as F
+import torchvision.models
+from torch import Tensor, nn
+
+BACKBONES = {"resnet18": torchvision.models.resnet18, "resnet50": torchvision.models.resnet50}
+
+
+def build_encoder(arch: str, projection_dim: int) -> nn.Module:
+    """A ResNet with its ordinary stem and MoCo v2's MLP head in place of the classifier.
+
+    Batch norm keeps the plain mean of the epoch's batch statistics (``momentum=None``): a mean of
+    per-split statistics can be merged over workers exactly, a moving average cannot.
+    """
+    encoder = BACKBONES[arch](weights=None)
+    width = encoder.fc.in_features
+    encoder.fc = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, projection_dim))
+    for module in batch_norms(encoder):
+        module.momentum = None
+    return encoder.to(memory_format=torch.channels_last)
+
+
+def batch_norms(module: nn.Module) -> list[nn.BatchNorm2d]:
+    """All batch norm layers."""
+    return [layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)]
+
+
+class SplitEncoder(nn.Module):
+    """Runs an encoder over fixed-size splits of the batch, so that batch norm sees a split, never a worker's share."""
+
+    def __init__(self, encoder: nn.Module, split_rows: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.split_rows = split_rows
+
+    def forward(self, views: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, D) unit-norm projections; B is a multiple of the split."""
+        return F.normalize(torch.cat([self.encoder(part) for part in views.split(self.split_rows)]).float(), dim=1)
+
+
+class MoCo(nn.Module):
+    """Query encoder, momentum (key) encoder and the queue of negatives.
+
+    Args:
+        seed: of the initial weights and of the queue's initial noise.
+        split_rows: rows of one batch-norm split.
+    """
+
+    queue: Tensor
+
+    def __init__(
+        self, arch: str, projection_dim: int, queue_size: int, encoder_momentum: float, split_rows: int, seed: int
+    ) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.query_encoder = SplitEncoder(build_encoder(arch, projection_dim), split_rows)
+            noise = torch.randn(queue_size, projection_dim)
+        self.key_encoder = copy.deepcopy(self.query_encoder).requires_grad_(False)
+        self.encoder_momentum = encoder_momentum
+        self.register_buffer("queue", F.normalize(noise, dim=1))
+
+    @torch.no_grad()
+    def update_key_encoder(self) -> None:
+        """key = m * key + (1 - m) * query, for every weight."""
+        keys: list[Tensor] = list(self.key_encoder.parameters())
+        queries = [parameter.detach() for parameter in self.query_encoder.parameters()]
+        torch._foreach_lerp_(keys, queries, 1 - self.encoder_momentum)
+
+    @torch.no_grad()
+    def enqueue(self, keys: Tensor, batches_before: int) -> None:
+        """Replace the oldest keys of the queue by one global batch; Q is a multiple of its rows."""
+        start = batches_before * len(keys) % len(self.queue)
+        self.queue[start : start + len(keys)] = keys

@@ -1,0 +1,65 @@
+"""The contrastive loss, and how well each image is told apart (Eqs. 1 and 2).
+
+n = this worker's rows, N = rows of the global batch, D = dimensions, Q = queue size, T = temperatures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def moco_logits(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> Tensor:
+    """Similarity of each query to its own key (column 0) and to the queue, over the temperature.
+
+    Args:
+        query, key: (n, D) unit norm, row by row two views of one image. queue: (Q, D).
+
+    Returns:
+        (n, 1 + Q).
+    """
+    positive = (query * key).sum(1, keepdim=True)
+    return torch.cat([positive, query @ queue.T], 1) / temperature
+
+
+def moco_loss(logits: Tensor) -> Tensor:
+    """InfoNCE, the cross-entropy of column 0, **summed** over the rows, so that workers' shares add up."""
+    return F.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.int64), reduction="sum")
+
+
+@torch.no_grad()
+def instance_probability(
+    first: Tensor, second: Tensor, ids: Tensor, rows: slice, temperatures: Sequence[float]
+) -> Tensor:
+    """Probability of telling an image from all others of the global batch (Eqs. 1 and 2).
+
+    For each of an image's two projections: softmax of its similarities to the 2N - 1 others, over the
+    temperature, taken at its own positive (SCIENCE.md row 1: the temperature divides inside the
+    exponential); then the mean of both. Further draws of the same image in the batch (two repeats
+    can meet in one) are left out: an image is not its own negative.
+
+    Args:
+        first: (N, D) unit-norm projections of view 1 by the query encoder; second: (N, D) of view 2 by the
+            momentum encoder (row 3); of the whole global batch (row 4).
+        ids: (N,) sample ids.
+        rows: the part of the batch to compute, n rows.
+
+    Returns:
+        (n, T) float32.
+    """
+    same = ids[rows, None] == ids
+    own = torch.zeros_like(same)
+    own[:, rows] = torch.eye(len(own), dtype=torch.bool, device=ids.device)
+    probability = first.new_zeros(len(own), len(temperatures), dtype=torch.float32)
+    for anchor, other in ((first, second), (second, first)):
+        to_same_view = (anchor[rows].float() @ anchor.float().T).masked_fill_(same, -torch.inf)
+        to_other_view = (anchor[rows].float() @ other.float().T).masked_fill_(same & ~own, -torch.inf)
+        similarity = torch.cat([to_other_view, to_same_view], 1)
+        positive = to_other_view[own]
+        for column, temperature in enumerate(temperatures):
+            log_total = torch.logsumexp(similarity / temperature, 1)
+            probability[:, column] += torch.exp(positive / temperature - log_total) / 2
+    return probability

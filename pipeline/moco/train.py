@@ -1,0 +1,226 @@
+"""The training loop: the same under a test, gloo and Ray Train, and the same result on any number of workers.
+
+A step, on each worker (B = global batch, S = batch-norm splits, workers divide the splits):
+    queries of its part of the batch           view 1, query encoder
+    keys of its part of the *shuffled* batch   view 2, momentum encoder
+    all keys gathered and unshuffled           negatives for the queue, positives for the loss
+    all queries gathered                       confidence over the global batch
+A view follows from (seed, epoch, repeat, id, view), so shuffling sends no images.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline import device as devices
+from pipeline import dist
+from pipeline.artifacts import Int64
+from pipeline.checkpoint import Checkpoint
+from pipeline.config import PretrainConfig
+from pipeline.context import Context
+from pipeline.data.keyed import sample_keys
+from pipeline.data.sampler import Sampler, Step
+from pipeline.data.views import make_views, recipe_for
+from pipeline.moco.confidence import ConfidenceAccumulator
+from pipeline.moco.model import MoCo, batch_norms
+from pipeline.moco.objective import instance_probability, moco_logits, moco_loss
+from pipeline.progress import Progress
+
+
+class Pixels(Protocol):
+    """Where a worker gets its images from: memory or a stream."""
+
+    def fetch(self, ids: Int64) -> Tensor:
+        """(n, C, H, W) uint8 on the device, in the order of ids (n,)."""
+
+
+@dataclass(frozen=True)
+class PretrainTask:
+    """All that decides the result. ``config`` is fitted to the pool (see ``moco.fit``): repeats is a number."""
+
+    config: PretrainConfig
+    size: int
+    channels: int
+    seed: int
+    window: int
+    """Images in the shuffle window."""
+
+    @property
+    def sampler(self) -> Sampler:
+        """Which images make up which batch."""
+        assert self.config.repeats is not None
+        return Sampler(self.size, self.config.repeats, self.config.batch_size, self.seed, self.window)
+
+
+def pretrain(task: PretrainTask, pixels: Pixels, context: Context) -> None:
+    """Train from the last checkpoint, or from the start, to the end; report every epoch."""
+    training = Pretraining(task, context.device)
+    context.say(f"pretrain on {dist.world_size()} worker(s), {context.device}, {training.precision_reason}")
+    checkpoint = context.restore()
+    if checkpoint is not None:
+        training.restore(checkpoint)
+        context.say(f"pretrain resumes after epoch {training.epochs_done} of {task.config.epochs}")
+    steps = task.sampler.steps
+    progress = Progress("pretrain", task.config.epochs * steps, context.say, training.epochs_done * steps)
+    for epoch in range(training.epochs_done, task.config.epochs):
+        metrics = training.run_epoch(epoch, pixels, progress)
+        last = epoch + 1 == task.config.epochs
+        due = last or (epoch + 1) % task.config.checkpoint_every == 0
+        context.report(metrics, training.checkpoint() if due else None)
+
+
+def local_rows(batch_size: int, splits: int) -> list[int]:
+    """Rows of the global batch that each worker holds: whole splits, as even as they go."""
+    world, rows = dist.world_size(), batch_size // splits
+    edges = [splits * worker // world for worker in range(world + 1)]
+    return [rows * (end - start) for start, end in itertools.pairwise(edges)]
+
+
+def local_slice(batch_size: int, splits: int) -> slice:
+    """This worker's rows of every global batch."""
+    rows = local_rows(batch_size, splits)
+    start = sum(rows[: dist.rank()])
+    return slice(start, start + rows[dist.rank()])
+
+
+class Pretraining:
+    """The state of a training: model, optimizer, confidence sums, history."""
+
+    def __init__(self, task: PretrainTask, device: torch.device) -> None:
+        config = task.config
+        self.task, self.device = task, device
+        self.sampler = task.sampler
+        self.recipe = recipe_for(config.recipe, task.channels, config.blur)
+        self.dtype, self.precision_reason = devices.choose_precision(config.precision, device)
+        split_rows = config.batch_size // config.bn_splits
+        self.model = MoCo(
+            config.arch, config.projection_dim, config.queue_size, config.encoder_momentum, split_rows, task.seed
+        ).to(device)
+        self.query_encoder = dist.data_parallel(self.model.query_encoder)
+        self.confidence = ConfidenceAccumulator(task.size, config.confidence_temperatures).to(device)
+        self.optimizer = torch.optim.SGD(
+            self.model.query_encoder.parameters(),
+            lr=config.learning_rate,
+            momentum=config.sgd_momentum,
+            weight_decay=config.weight_decay,
+        )
+        self.rows = local_rows(config.batch_size, config.bn_splits)
+        self.mine = local_slice(config.batch_size, config.bn_splits)
+        self.history: list[dict[str, Any]] = []
+
+    @property
+    def epochs_done(self) -> int:
+        """Whole epochs behind us."""
+        return len(self.history)
+
+    def run_epoch(self, epoch: int, pixels: Pixels, progress: Progress) -> dict[str, Any]:
+        """One pass over the epoch's batches; returns and remembers its metrics."""
+        began = time.perf_counter()
+        self.model.train()
+        for layer in batch_norms(self.model):
+            layer.reset_running_stats()
+        totals = torch.zeros(2, device=self.device)
+        for step in self.sampler.epoch(epoch):
+            totals += self.step(step, epoch, pixels)
+            progress.advance(f", epoch {epoch + 1}/{self.task.config.epochs}")
+        self._merge_batch_norms()
+        self.confidence.end_epoch()
+        draws = self.sampler.steps * self.task.config.batch_size
+        loss, correct = (dist.all_reduce_sum(totals) / draws).tolist()
+        seconds = time.perf_counter() - began
+        metrics = {
+            "epoch": epoch + 1,
+            "loss": loss,
+            "accuracy": correct,
+            "learning_rate": self.learning_rate(epoch + 1, 0),
+            "seconds": round(seconds, 3),
+            "pairs_per_second": round(draws / seconds, 1),
+        }
+        self.history.append(metrics)
+        return metrics
+
+    def step(self, step: Step, epoch: int, pixels: Pixels) -> Tensor:
+        """One optimizer step; returns this worker's (summed loss, queries told apart), (2,), without waiting for it."""
+        config, mine = self.task.config, self.mine
+        first = self._views(step, np.arange(config.batch_size)[mine], epoch, pixels, view=0)
+        second = self._views(step, step.shuffle[mine], epoch, pixels, view=1)
+        with devices.autocast(self.device, self.dtype):
+            query = self.query_encoder(first)
+            self.model.update_key_encoder()
+            with torch.no_grad():
+                shuffled_key = self.model.key_encoder(second)
+        key = dist.gather_rows(shuffled_key, self.rows)[self._to_device(np.argsort(step.shuffle))]
+        logits = moco_logits(query, key[mine], self.model.queue, config.loss_temperature)
+        loss = moco_loss(logits)
+        self._descend(loss * (dist.world_size() / config.batch_size), epoch, step.index)
+        self.model.enqueue(key, epoch * self.sampler.steps + step.index)
+        ids = self._to_device(step.ids)
+        queries = dist.gather_rows(query.detach(), self.rows)
+        self.confidence.add(ids[mine], instance_probability(queries, key, ids, mine, config.confidence_temperatures))
+        return torch.stack([loss.detach(), (logits.argmax(1) == 0).sum().to(loss.dtype)])
+
+    def learning_rate(self, epoch: int, step: int) -> float:
+        """Scaled with the batch; linear warm-up, then a half cosine to 0 (Table 2)."""
+        config = self.task.config
+        done = epoch + step / self.sampler.steps
+        peak = config.learning_rate * config.batch_size / 256
+        if done < config.warmup_epochs:
+            return peak * (done + 1 / self.sampler.steps) / config.warmup_epochs
+        share = (done - config.warmup_epochs) / max(config.epochs - config.warmup_epochs, 1)
+        return peak * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+
+    def checkpoint(self) -> Checkpoint:
+        """Weights, queue, optimizer and sums, at the end of an epoch."""
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        tensors |= {f"confidence.{name}": tensor for name, tensor in self.confidence.state_dict().items()}
+        momenta = self.optimizer.state_dict()["state"]
+        tensors |= {f"momentum.{index}": state["momentum_buffer"] for index, state in momenta.items()}
+        return Checkpoint(tensors, {"history": self.history, "arch": self.task.config.arch})
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """The inverse of ``checkpoint``; the number of workers may have changed."""
+        self.model.load_state_dict(checkpoint.part("model"))
+        self.confidence.load_state_dict(checkpoint.part("confidence"))
+        state = {int(index): {"momentum_buffer": value} for index, value in checkpoint.part("momentum").items()}
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        self.history = list(checkpoint.facts["history"])
+
+    def _views(self, step: Step, rows: Int64, epoch: int, pixels: Pixels, view: int) -> Tensor:
+        ids, repeat = self._to_device(step.ids[rows]), self._to_device(step.repeat[rows])
+        keys = sample_keys(self.task.seed, epoch, repeat, ids, view)
+        return make_views(pixels.fetch(step.ids[rows]), keys, self.recipe)
+
+    def _descend(self, loss: Tensor, epoch: int, step: int) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate(epoch, step)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+
+    def _merge_batch_norms(self) -> None:
+        """Means of split statistics become means over all workers' splits."""
+        for layer in batch_norms(self.model):
+            assert layer.num_batches_tracked is not None
+            splits = layer.num_batches_tracked.to(torch.float64)
+            total = dist.all_reduce_sum(splits.clone())
+            for statistic in (layer.running_mean, layer.running_var):
+                assert statistic is not None
+                statistic.copy_(dist.all_reduce_sum(statistic.double() * splits) / total)
+            layer.num_batches_tracked.copy_(total)
+
+    def _to_device(self, array: Int64) -> Tensor:
+        tensor = torch.from_numpy(np.ascontiguousarray(array))
+        return tensor if self.device.type == "cpu" else tensor.pin_memory().to(self.device, non_blocking=True)
+
+
+def encoder_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """The query encoder's weights of a checkpoint, for ``build_encoder``'s module."""
+    return checkpoint.part("model.query_encoder.encoder")

@@ -1,0 +1,1 @@
+"""The stages, distributed. The only folder that imports Ray: plain functions come in, Ray runs them."""

@@ -1,0 +1,126 @@
+"""embeddings -> K clusters. The features arrive as a Ray Data stream; cuML gets a GPU where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+
+from pipeline.artifacts import CLUSTER_SCHEMA, Clustering, by_sample_id
+from pipeline.cluster import choose_backend, kmeans
+from pipeline.cluster.umap2d import umap2d
+from pipeline.config import ClusterConfig, RunConfig
+from pipeline.errors import InputError
+from pipeline.on_ray.embed import read_embeddings
+from pipeline.on_ray.session import gpus
+from pipeline.stages import Stage, run_folder
+from pipeline.storage import Location
+
+CLUSTERS, CENTROIDS = "clusters.parquet", "centroids.parquet"
+DEFAULT_K = 30
+"""The paper's K (SCIENCE.md row 9)."""
+
+
+def clusters_for(config: RunConfig, size: int) -> int:
+    """K: the setting; else 30 where the budget is 30 or more; else the budget.
+
+    Raises:
+        InputError: no way to know, or more clusters than images.
+    """
+    k = config.cluster.k
+    if k is None:
+        if config.query.budget < 1:
+            raise InputError("The number of clusters follows from the budget; give --budget, or --set cluster.k=30.")
+        k = min(DEFAULT_K, config.query.budget)
+    if not 1 <= k <= size:
+        raise InputError(f"cluster.k is {k}, and the pool has {size} images; choose 1 to {size}.")
+    return k
+
+
+def check_backend(config: RunConfig) -> None:
+    """Raise InputError where cuML is asked for and no GPU is in the cluster: called before hours of training."""
+    if config.cluster.backend == "cuml" and not gpus():
+        choose_backend("cuml")  # where cuML is missing on this machine too, that is the clearer word
+        raise InputError("cluster.backend=cuml needs a GPU in the cluster, and it has none; use auto or sklearn.")
+
+
+def cluster_stage(config: RunConfig, store: Location, embedded: dict[str, Any]) -> Stage:
+    """The stage and what decides its result."""
+    settings = config.cluster
+    return Stage(
+        store,
+        run_folder(config.run, "clusters"),
+        {
+            "embeddings": embedded["fingerprint"],
+            "seed": config.seed,
+            "cluster.k": clusters_for(config, embedded["size"]),
+            "cluster.backend": settings.backend,
+            "cluster.space": settings.space,
+            "cluster.n_init": settings.n_init,
+            "cluster.max_iter": settings.max_iter,
+            "cluster.minibatch_above": settings.minibatch_above,
+        },
+        f"start a new run that takes over what it can: --run NEW --from {config.run}",
+        reuse=None if config.reuse is None else run_folder(config.reuse, "clusters"),
+    )
+
+
+def run_cluster(
+    config: RunConfig, store: Location, embedded: dict[str, Any], say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Cluster, or keep what is there.
+
+    Args:
+        embedded: the result of embedding.
+    """
+    stage = cluster_stage(config, store, embedded)
+    k = stage.settings["cluster.k"]
+
+    def work() -> dict[str, Any]:
+        on_gpu = gpus() > 0 and config.cluster.backend != "sklearn"
+        # As a task, so that on a cluster it runs where the GPU is, not where the job was submitted.
+        task = ray.remote(num_cpus=0.5, num_gpus=1 if on_gpu else 0, max_retries=1)(_cluster)
+        done = ray.get(task.remote(store, stage.folder, embedded, config.cluster, k, config.seed))
+        say(f"{k} clusters by {done['backend']}: {done['reason']}")
+        return done
+
+    return stage.run(work, say)
+
+
+def read_clustering(store: Location, clustered: dict[str, Any]) -> Clustering:
+    """What the cluster stage left, in id order."""
+    table = by_sample_id(store.read_table(f"{clustered['folder']}/{CLUSTERS}"))
+    centroids = store.read_table(f"{clustered['folder']}/{CENTROIDS}")["centroid"].to_pylist()
+    return Clustering(
+        sample_id=np.asarray(table["sample_id"]),
+        cluster=np.asarray(table["cluster"]),
+        distance=np.asarray(table["distance"]),
+        centroids=np.asarray(centroids, np.float32),
+        inertia=clustered["inertia"],
+        backend=clustered["backend"],
+        seed=clustered["seed"],
+    )
+
+
+def _cluster(
+    store: Location, folder: str, embedded: dict[str, Any], settings: ClusterConfig, k: int, seed: int
+) -> dict[str, Any]:
+    features = read_embeddings(store, embedded)
+    if settings.space == "umap2d":
+        features = umap2d(features, seed)
+    found = kmeans(
+        features,
+        k,
+        seed,
+        backend=settings.backend,
+        n_init=settings.n_init,
+        max_iter=settings.max_iter,
+        minibatch_above=settings.minibatch_above,
+    )
+    columns = [np.arange(len(found.labels)), found.labels, found.distance]
+    store.write_table(f"{folder}/{CLUSTERS}", pa.table(columns, schema=CLUSTER_SCHEMA))
+    store.write_table(f"{folder}/{CENTROIDS}", pa.table({"centroid": list(found.centroids)}))
+    return {"k": k, "inertia": found.inertia, "backend": found.backend, "reason": found.reason, "seed": seed}

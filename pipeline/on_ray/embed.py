@@ -1,0 +1,96 @@
+"""pool + weights -> embeddings: Ray Data, Parquet to Parquet, through a pool of actors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray.data
+import torch
+from safetensors.torch import load
+
+from pipeline.artifacts import Float32, PoolManifest, embedding_schema, features_of, images_of
+from pipeline.config import RunConfig
+from pipeline.embed import Embedder
+from pipeline.on_ray.pretrain import WEIGHTS
+from pipeline.on_ray.session import gpus
+from pipeline.stages import Stage, run_folder
+from pipeline.storage import Location
+
+
+def run_embed(
+    config: RunConfig, store: Location, pool: PoolManifest, trained: dict[str, Any], say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Embed the pool, or keep what is there.
+
+    Args:
+        trained: the result of pre-training.
+    """
+    stage = Stage(
+        store,
+        run_folder(config.run, "embeddings"),
+        {"pool": pool.fingerprint, "weights": trained["weights"]},
+        "start a new run with --run.",
+        reuse=None if config.reuse is None else run_folder(config.reuse, "embeddings"),
+    )
+    return stage.run(lambda: _embed(config, store, pool, trained, stage.folder, say), say)
+
+
+def read_embeddings(store: Location, embedded: dict[str, Any]) -> Float32:
+    """The features (N, D) in id order, from a Ray Data stream: one array, never two."""
+    features = np.empty((embedded["size"], embedded["dimensions"]), np.float32)
+    stream = ray.data.read_parquet(store.path(embedded["files"]), filesystem=store.filesystem)
+    for table in stream.iter_batches(batch_size=None, batch_format="pyarrow"):
+        features[np.asarray(table["sample_id"])] = features_of(table["features"])
+    return features
+
+
+def _embed(
+    config: RunConfig,
+    store: Location,
+    pool: PoolManifest,
+    trained: dict[str, Any],
+    folder: str,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    files = f"{folder}/parts"
+    store.delete_folder(files)  # of an attempt that was killed: nothing has named them yet
+    store.make_folder(files)
+    weights = store.read_bytes(f"{trained['folder']}/{WEIGHTS}")
+    workers = min(config.workers, gpus()) or 1
+    say(f"embed {pool.size} images on {f'{workers} GPU(s)' if gpus() else 'the CPU'}")
+    images = ray.data.read_parquet(
+        store.path(f"{pool.folder}/train"), filesystem=store.filesystem, columns=["sample_id", "image"]
+    )
+    images.map_batches(
+        _EmbedImages,
+        fn_constructor_args=(weights, trained["arch"], (pool.height, pool.width, pool.channels)),
+        batch_size=config.embed.batch_size,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=workers),
+        num_cpus=0.5,
+        num_gpus=1 if gpus() else 0,
+    ).write_parquet(store.path(files), filesystem=store.filesystem, min_rows_per_file=config.embed.rows_per_file)
+    dimensions = len(load(weights)["fc.0.bias"])
+    return {"files": files, "size": pool.size, "dimensions": dimensions}
+
+
+class _EmbedImages:
+    """One actor: loads the weights once, maps batches."""
+
+    def __init__(self, weights: bytes, arch: str, shape: tuple[int, int, int]) -> None:
+        if torch.cuda.is_available():
+            self._embedder = Embedder(load(weights), arch, torch.device("cuda"))
+        else:
+            torch.set_num_threads(os.cpu_count() or 1)
+            self._embedder = Embedder(load(weights), arch, torch.device("cpu"))
+        self._shape = shape
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        features = self._embedder(images_of(batch["image"], *self._shape))
+        schema = embedding_schema(self._embedder.dimensions)
+        column = pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), self._embedder.dimensions)
+        return pa.table([batch["sample_id"], column], schema=schema)

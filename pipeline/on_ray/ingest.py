@@ -1,0 +1,300 @@
+"""Ingest: images anywhere -> a pool on the store, with Ray Data.
+
+The driver handles numbers only: the listing and the labels stay in Ray's object store, the pixels on the
+store. One task lists (``_survey``), many stage pieces (``_Stage``), one assigns ids (``_settle``),
+many write the pool's files (``_Write``); what they do is said in ``pipeline.data``.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import ray
+from ray.exceptions import RayError
+
+from pipeline.artifacts import REJECTED_COLUMNS, PoolManifest
+from pipeline.config import IngestConfig, RunConfig
+from pipeline.data.catalogue import checked, open_images, pool_name
+from pipeline.data.sources import Shape, Source
+from pipeline.data.staging import (
+    Sizes,
+    accepted,
+    label_table,
+    pool_fingerprint,
+    rejected,
+    stage,
+    write_pool_file,
+)
+from pipeline.errors import InputError
+from pipeline.stages import Stage, finished
+from pipeline.storage import Location
+
+_LEAST_PIECE = 32
+_PIECES_PER_CPU = 4
+
+
+def ingest(config: RunConfig, store: Location, say: Callable[[str], None]) -> PoolManifest:
+    """Make the pool that ``config.ingest`` describes, unless it is there already. Ray is running.
+
+    Files of the pool lie in ``manifest.folder``, a folder of this attempt's own below
+    ``pools/<pool>``: a job that was killed, or came second, leaves nothing that anybody reads.
+
+    Raises:
+        InputError: no such source, nothing usable in it, or the pool's name is taken by another one.
+    """
+    settings = checked(config.ingest)
+    pool = pool_name(settings)
+    folder = f"pools/{pool}"
+    survey_ref, source_ref = ray.remote(_survey).options(num_returns=2).remote(settings)
+    survey = _get(survey_ref)
+    for note in survey.notes:
+        say(note)
+    job = _Job(store, f"{folder}/data-{uuid.uuid4().hex[:8]}", source_ref, settings.rows_per_file)
+    done = Stage(
+        store, folder, _deciding(settings, survey.state), f"name a new pool with --set ingest.name={pool}-2"
+    ).run(lambda: {"manifest": _make(job, config.ingest.source, pool, survey, say)}, say)
+    manifest = PoolManifest.from_dict(done["manifest"])
+    if manifest.folder != job.folder:
+        store.delete_folder(job.folder)
+    return manifest
+
+
+def ingested(config: RunConfig, store: Location) -> PoolManifest:
+    """The pool that ``ingest`` left, without another look at its source.
+
+    Raises:
+        InputError: there is none.
+    """
+    pool = pool_name(checked(config.ingest))
+    done = finished(store, f"pools/{pool}")
+    if done is None:
+        raise InputError(
+            f"There is no pool '{pool}' on '{store.show()}'; first: hacon ingest --pool {config.ingest.source}"
+        )
+    return PoolManifest.from_dict(done["manifest"])
+
+
+def _deciding(settings: IngestConfig, state: str) -> dict[str, Any]:
+    """The settings that decide what is in the pool; how it is cut into files is not among them."""
+    from_csv = settings.labels not in (None, "folder")
+    return {
+        "source_state": state,
+        "image_size": settings.image_size,
+        "channels": settings.channels,
+        "max_pixels": settings.max_pixels,
+        "labels": "csv" if from_csv else settings.labels,
+        "key_column": settings.key_column if from_csv else None,
+        "label_column": settings.label_column if from_csv else None,
+    }
+
+
+@dataclass(frozen=True)
+class _Survey:
+    """What the driver needs to know of a source."""
+
+    state: str
+    splits: dict[str, int]
+    classes: tuple[str, ...] | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What every task of one attempt needs."""
+
+    store: Location
+    folder: str
+    source: ray.ObjectRef[Source]
+    rows_per_file: int
+
+    @property
+    def staged(self) -> str:
+        """Where pieces are staged."""
+        return f"{self.folder}/staged"
+
+
+@dataclass(frozen=True)
+class _Settled:
+    """The outcome of the first pass."""
+
+    splits: dict[str, int]
+    duplicates: int
+    rejected: int
+    fingerprint: str
+
+
+def _make(job: _Job, source: str, pool: str, survey: _Survey, say: Callable[[str], None]) -> dict[str, Any]:
+    """The two passes; the manifest as ``done.json`` holds it. Leaves no files behind where it fails.
+
+    Bad input gives up the pool's name too: with the images mended it can be used.
+    """
+    finished = False
+    try:
+        say(f"reading {', '.join(f'{count} {split}' for split, count in survey.splits.items())} images of {source}")
+        shape = _get(ray.remote(_shape).remote(job.source))
+        sizes = _sizes(shape, job.rows_per_file, sum(survey.splits.values()))
+        receipts = _stage_all(job, survey.splits, sizes, shape)
+        settled_ref, positions_ref = ray.remote(_settle).options(num_returns=2).remote(job, receipts, shape)
+        settled = _get(settled_ref)
+        _write_all(job, settled.splits, positions_ref, sizes, shape)
+        job.store.delete_folder(job.staged)
+        finished = True
+    except InputError:
+        job.store.delete_folder(f"pools/{pool}")
+        raise
+    finally:
+        if not finished:
+            job.store.delete_folder(job.folder)
+    _say_outcome(job, settled, shape, say)
+    return PoolManifest(
+        name=pool,
+        source=source,
+        folder=job.folder,
+        size=settled.splits["train"],
+        height=shape[0],
+        width=shape[1],
+        channels=shape[2],
+        splits=settled.splits,
+        classes=survey.classes,
+        duplicates=settled.duplicates,
+        rejected=settled.rejected,
+        fingerprint=settled.fingerprint,
+    ).to_dict()
+
+
+def _say_outcome(job: _Job, settled: _Settled, shape: Shape, say: Callable[[str], None]) -> None:
+    say(f"{settled.splits['train']} images of {' x '.join(map(str, shape))} in {job.store.show(job.folder)}")
+    if settled.duplicates:
+        say(f"{settled.duplicates} exact duplicates were left out")
+    if settled.rejected:
+        say(f"{settled.rejected} files could not be read: {job.store.show(job.folder + '/rejected.csv')}")
+
+
+def _sizes(shape: Shape, rows_per_file: int, images: int) -> Sizes:
+    """Pieces are small enough that every CPU gets some."""
+    sizes = Sizes.of(shape, rows_per_file)
+    share = -(-images // (_PIECES_PER_CPU * int(ray.cluster_resources().get("CPU", 1))))
+    return dataclasses.replace(sizes, staged=min(sizes.staged, max(_LEAST_PIECE, share)))
+
+
+def _stage_all(job: _Job, splits: dict[str, int], sizes: Sizes, shape: Shape) -> list[ray.ObjectRef[pa.Table]]:
+    """First pass; references to the receipts."""
+    pieces = _get(ray.remote(_pieces).remote(job.source, list(splits), sizes.staged))
+    items = ray.data.from_items(pieces, override_num_blocks=len(pieces))
+    staged = items.map_batches(_stage, batch_size=1, fn_kwargs={"job": job, "sizes": sizes, "shape": shape})
+    return _run(staged.to_arrow_refs)
+
+
+def _write_all(job: _Job, splits: dict[str, int], positions: Any, sizes: Sizes, shape: Shape) -> None:
+    """Second pass: one task a file."""
+    files = [
+        {"split": split, "first": first, "stop": min(first + sizes.file, count)}
+        for split, count in splits.items()
+        for first in range(0, count, sizes.file)
+    ]
+    items = ray.data.from_items(files, override_num_blocks=len(files))
+    write = {"job": job, "positions": positions, "sizes": sizes, "shape": shape}
+    _run(items.map_batches(_write, batch_size=1, fn_kwargs=write).materialize)
+
+
+# ---- in the workers ----------------------------------------------------------------------
+
+
+def _survey(config: IngestConfig) -> tuple[_Survey, Source]:
+    source = open_images(config)
+    return _Survey(source.state, source.splits, source.classes, source.notes), source
+
+
+def _shape(source: Source) -> Shape:
+    return source.shape()
+
+
+def _pieces(source: Source, splits: list[str], rows: int) -> list[dict[str, Any]]:
+    return [
+        {"split": split, "start": start, "stop": stop} for split in splits for start, stop in source.pieces(split, rows)
+    ]
+
+
+def _stage(batch: dict[str, Any], job: _Job, sizes: Sizes, shape: Shape) -> Iterator[pa.Table]:
+    source = ray.get(job.source)
+    for split, start, stop in zip(
+        batch["split"].tolist(), batch["start"].tolist(), batch["stop"].tolist(), strict=True
+    ):
+        for piece in source.read(split, start, stop, sizes.staged, shape):
+            yield stage(job.store, job.staged, split, piece, sizes.staged, shape)
+
+
+def _settle(job: _Job, receipt_refs: list[ray.ObjectRef[pa.Table]], shape: Shape) -> tuple[_Settled, dict[str, Any]]:
+    """Assign ids; write labels and ``rejected.csv``. Returns the outcome, and positions by id for each split."""
+    source = ray.get(job.source)
+    receipts = pa.concat_tables(ray.get(receipt_refs))
+    reasons = rejected(receipts)
+    keys = source.keys("train", reasons["position"].to_numpy())
+    if reasons.num_rows:
+        _write_rejected(job, keys, reasons["reason"].to_pylist())
+    samples = {split: accepted(receipts, split) for split in source.splits}
+    if samples["train"].num_rows == 0:
+        raise InputError(
+            f"Not one of the {len(keys)} images can be read (first: '{keys[0]}': {reasons['reason'][0]}); "
+            "check the source."
+        )
+    for split, table in samples.items():
+        labels = label_table(source, split, table["position"])
+        if labels is not None:
+            job.store.write_table(f"{job.folder}/labels/{split}.parquet", labels)
+    settled = _Settled(
+        splits={split: table.num_rows for split, table in samples.items()},
+        duplicates=source.splits["train"] - reasons.num_rows - samples["train"].num_rows,
+        rejected=reasons.num_rows,
+        fingerprint=pool_fingerprint(samples["train"], shape),
+    )
+    return settled, {split: table["position"] for split, table in samples.items()}
+
+
+def _write_rejected(job: _Job, keys: list[str], reasons: list[str]) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(REJECTED_COLUMNS)
+    writer.writerows(zip(keys, reasons, strict=True))
+    job.store.write_bytes(f"{job.folder}/rejected.csv", text.getvalue().encode())
+
+
+def _write(batch: dict[str, Any], job: _Job, positions: Any, sizes: Sizes, shape: Shape) -> dict[str, Any]:
+    all_positions = ray.get(positions)
+    for split, first, stop in zip(
+        batch["split"].tolist(), batch["first"].tolist(), batch["stop"].tolist(), strict=True
+    ):
+        name = f"{job.folder}/{split}/part-{first // sizes.file:05d}.parquet"
+        rows = all_positions[split].slice(first, stop - first)
+        write_pool_file(job.store, job.staged, name, split, rows, first, sizes, shape)
+    return {"first": batch["first"]}
+
+
+# ---- errors ------------------------------------------------------------------------------
+
+
+def _get(ref: Any) -> Any:
+    return _run(lambda: ray.get(ref))
+
+
+def _run(call: Callable[[], Any]) -> Any:
+    """``call``; bad input that a worker met is raised here as itself, without the worker's traceback."""
+    try:
+        return call()
+    except (RayError, InputError) as error:
+        raise _input_error(error) or error from None
+
+
+def _input_error(error: BaseException | None) -> InputError | None:
+    while error is not None:
+        if type(error) is InputError:
+            return error
+        error = getattr(error, "cause", None) or error.__cause__
+    return None

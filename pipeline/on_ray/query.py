@@ -1,0 +1,113 @@
+"""clusters + confidence -> the order in which to label. Small columns only; runs where it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.artifacts import ORDER_SCHEMA, PoolManifest
+from pipeline.config import RunConfig
+from pipeline.data.pool import PoolReader
+from pipeline.errors import InputError
+from pipeline.moco.confidence import confidence_at
+from pipeline.on_ray.cluster import read_clustering
+from pipeline.on_ray.pretrain import CONFIDENCE
+from pipeline.select.handoff import label_studio_json, query_csv
+from pipeline.select.pool_view import PoolView
+from pipeline.select.registry import strategy
+from pipeline.stages import Stage, run_folder
+from pipeline.storage import Location
+
+QUERY, ORDER, TASKS = "query.csv", "order.parquet", "query.labelstudio.json"
+
+
+def check_query(config: RunConfig, size: int | None = None) -> None:
+    """Raise InputError for a query that cannot be: called early, before anything is computed.
+
+    Args:
+        size: images in the pool, once that is known.
+    """
+    budget, most = config.query.budget, config.query.max_budget
+    strategy(config.query.order)
+    if budget < 1:
+        raise InputError(f"The budget is {budget}; give the number of images to label, 1 or more, with --budget.")
+    if most is not None and most < budget:
+        raise InputError(f"query.max_budget={most} is below the budget of {budget}; raise it, or leave it out.")
+    if size is not None and budget > size:
+        raise InputError(f"The budget is {budget}, and the pool has only {size} images; choose at most {size}.")
+    temperatures = config.pretrain.confidence_temperatures
+    if not any(np.isclose(config.query.temperature, each, rtol=1e-9, atol=0) for each in temperatures):
+        have = ", ".join(map(str, temperatures))
+        raise InputError(
+            f"query.temperature={config.query.temperature} is not accumulated in pre-training; choose one of {have}, "
+            "or add it to pretrain.confidence_temperatures."
+        )
+
+
+def run_query(
+    config: RunConfig,
+    store: Location,
+    pool: PoolManifest,
+    trained: dict[str, Any],
+    clustered: dict[str, Any],
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Order the pool and write the query, or keep what is there."""
+    check_query(config, pool.size)
+    settings = config.query
+    stage = Stage(
+        store,
+        run_folder(config.run, "query"),
+        {
+            "clusters": clustered["fingerprint"],
+            "confidence": trained["fingerprint"],
+            "seed": config.seed,
+            "query.budget": settings.budget,
+            "query.order": settings.order,
+            "query.temperature": settings.temperature,
+            "query.max_budget": settings.max_budget,
+        },
+        f"start a new run that takes over what it can: --run NEW --from {config.run}",
+    )
+    return stage.run(lambda: _query(config, store, pool, trained, clustered, stage.folder), say)
+
+
+def pool_view(store: Location, trained: dict[str, Any], clustered: dict[str, Any], temperature: float) -> PoolView:
+    """All that strategies may see, joined by id."""
+    clustering = read_clustering(store, clustered)
+    confidence = confidence_at(store.read_table(f"{trained['folder']}/{CONFIDENCE}"), temperature)
+    assert np.array_equal(clustering.sample_id, confidence.sample_id), "clusters and confidence are of different pools"
+    return PoolView(
+        sample_id=clustering.sample_id,
+        cluster=clustering.cluster,
+        distance=clustering.distance,
+        confidence=confidence.confidence,
+        variability=confidence.variability,
+        k=clustering.k,
+    )
+
+
+def _query(
+    config: RunConfig,
+    store: Location,
+    pool: PoolManifest,
+    trained: dict[str, Any],
+    clustered: dict[str, Any],
+    folder: str,
+) -> dict[str, Any]:
+    view = pool_view(store, trained, clustered, config.query.temperature)
+    ids = strategy(config.query.order).order(view, config.seed)[: config.query.max_budget]
+    # The view is in id order and ids are dense, so an id is its row.
+    assert view.cluster is not None and view.confidence is not None and view.variability is not None
+    keys = PoolReader(store, pool).keys(ids)
+    columns = [np.arange(1, len(ids) + 1), ids, keys, view.cluster[ids], view.confidence[ids], view.variability[ids]]
+    order = pa.table(columns, schema=ORDER_SCHEMA)
+    query = order.slice(0, config.query.budget)
+    prefix = config.ingest.source.removeprefix("folder:") if config.ingest.source.startswith("folder:") else None
+    store.write_table(f"{folder}/{ORDER}", order)
+    store.write_bytes(f"{folder}/{QUERY}", query_csv(query).encode())
+    store.write_bytes(f"{folder}/{TASKS}", label_studio_json(query, prefix).encode())
+    return {"budget": config.query.budget, "order": config.query.order, "emitted": len(order)}

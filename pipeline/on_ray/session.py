@@ -1,0 +1,52 @@
+"""Join the cluster we were started on, or start Ray inside this process."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import ray
+import ray.data
+
+AUTOSCALED_GPUS = "autoscaled_gpus"
+"""The head's resource in cluster.yaml that tells of GPU nodes which start at none: Ray itself does not."""
+
+
+@contextmanager
+def ray_session(say: Callable[[str], None]) -> Iterator[None]:
+    """Ray for the time of the block; a Ray that runs already is joined and left running.
+
+    Under ``ray job submit`` (or with RAY_ADDRESS set) that is the cluster; otherwise an embedded one
+    with this machine's cores, no dashboard and no telemetry. Token authentication is Ray's own setting
+    and stays as it is.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    ours = not ray.is_initialized()
+    if ours:
+        embedded = "RAY_ADDRESS" not in os.environ
+        # Two logical CPUs at least, so that reading and computing never wait for each other's slot.
+        cores = {"num_cpus": max(2, os.cpu_count() or 1), "include_dashboard": False} if embedded else {}
+        ray.init(logging_level=logging.ERROR, **cores)
+        say(f"Ray {ray.__version__}: {'embedded, ' if embedded else ''}{_resources()}")
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def gpus() -> int:
+    """GPUs that a stage can count on: those in the cluster, or those that its autoscaler may bring."""
+    have = ray.cluster_resources()
+    return int(max(have.get("GPU", 0), have.get(AUTOSCALED_GPUS, 0)))
+
+
+def _resources() -> str:
+    have = ray.cluster_resources()
+    nodes = len(ray.nodes())
+    return f"{nodes} node(s), {int(have.get('CPU', 0))} CPUs, {int(have.get('GPU', 0))} GPUs"

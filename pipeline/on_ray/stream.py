@@ -1,0 +1,105 @@
+"""A pool that does not fit in memory, streamed through Ray Data to one training worker.
+
+The sampler shuffles inside windows of the pool, so windows are read in order, each once a repeat.
+What a worker needs of a window is known in advance: only those images travel to it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import ray.data
+import torch
+from torch import Tensor
+
+from pipeline.artifacts import Int64, PoolManifest, Uint8, image_column, images_of
+from pipeline.data.pool import PoolReader
+from pipeline.data.sampler import Sampler
+from pipeline.storage import Location
+
+_ROWS_PER_READ = 8192
+
+
+class StreamedPixels:
+    """The images a worker needs, arriving in the order in which the sampler will ask for them.
+
+    Args:
+        mine: the worker's rows of every global batch.
+        first_epoch, epochs: what is left to train.
+    """
+
+    def __init__(
+        self,
+        store: Location,
+        manifest: PoolManifest,
+        sampler: Sampler,
+        mine: slice,
+        first_epoch: int,
+        epochs: int,
+        device: torch.device,
+    ) -> None:
+        self._reader = PoolReader(store, manifest)
+        self._shape = (manifest.height, manifest.width, manifest.channels)
+        self._sampler, self._mine, self._device = sampler, mine, device
+        self._arriving = (window for epoch in range(first_epoch, epochs) for window in self._stream(epoch))
+        # Two, because a batch may straddle two windows and is asked for twice (queries, then keys).
+        self._windows: deque[tuple[Int64, Uint8]] = deque(maxlen=2)
+
+    def fetch(self, ids: Int64) -> Tensor:
+        """(n, C, H, W) uint8 on the device, in the order of ids (n,)."""
+        images = np.empty((len(ids), *self._shape), np.uint8)
+        missing = np.ones(len(ids), bool)
+        for window in list(self._windows):
+            missing = _take(window, ids, images, missing)
+        while missing.any():
+            self._windows.append(next(self._arriving))
+            missing = _take(self._windows[-1], ids, images, missing)
+        return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().to(self._device)
+
+    def _stream(self, epoch: int) -> Iterator[tuple[Int64, Uint8]]:
+        """The epoch's windows: (ids ascending, images (n, H, W, C))."""
+        needed = list(needed_by_window(self._sampler, epoch, self._mine))
+        reads = [np.array_split(ids, -(-len(ids) // _ROWS_PER_READ)) for ids in needed]
+        context = ray.data.DataContext.get_current()
+        context.execution_options.preserve_order = True
+        context.enable_progress_bars = False
+        tables = [pa.table({"sample_id": part}) for parts in reads for part in parts]
+        stream = ray.data.from_arrow(tables).map_batches(
+            _read_images, fn_args=(self._reader,), batch_size=None, batch_format="pyarrow", num_cpus=0.25
+        )
+        batches = iter(stream.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2))
+        for ids, parts in zip(needed, reads, strict=True):
+            yield ids, np.concatenate([images_of(next(batches)["image"], *self._shape) for _ in parts])
+
+
+def needed_by_window(sampler: Sampler, epoch: int, mine: slice) -> Iterator[Int64]:
+    """For each shuffle window of the epoch the ids, ascending, that a worker will ask for: queries' and keys'."""
+    pending: list[Int64] = []
+    current = 0
+    for step in sampler.epoch(epoch):
+        rows = np.union1d(np.arange(sampler.batch_size)[mine], step.shuffle[mine])
+        for window in np.unique(step.window[rows]):
+            if window != current and pending:
+                yield np.unique(np.concatenate(pending))
+                pending = []
+            current = int(window)
+            pending.append(step.ids[rows][step.window[rows] == window])
+    if pending:
+        yield np.unique(np.concatenate(pending))
+
+
+def _read_images(ids: pa.Table, reader: PoolReader) -> pa.Table:
+    wanted = np.asarray(ids["sample_id"])
+    return pa.table({"sample_id": wanted, "image": image_column(reader.images(wanted))})
+
+
+def _take(window: tuple[Int64, Uint8], ids: Int64, images: Uint8, missing: np.ndarray) -> np.ndarray:
+    """Copy what the window has of the missing ids; returns what is missing still."""
+    have, pixels = window
+    at = np.searchsorted(have, ids).clip(max=len(have) - 1)
+    found = missing & (have[at] == ids)
+    images[found] = pixels[at[found]]
+    return missing & ~found

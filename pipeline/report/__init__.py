@@ -1,0 +1,1 @@
+"""The page a stranger reads: which images to label first, and why."""

@@ -1,0 +1,25 @@
+"""The third region of the dataset map."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.artifacts import Int64
+from pipeline.select.pool_view import PoolView
+from pipeline.select.round_robin import ascending, round_robin, visiting_order
+
+
+def key(view: PoolView) -> Int64:
+    """(N,) highest variability first; ties by sample id; never drawn in training: last."""
+    assert view.variability is not None
+    return ascending(-view.variability)
+
+
+def order(view: PoolView, seed: int) -> Int64:
+    """Highest variability first inside each cluster, the clusters in turn.
+
+    Source: the dataset map of the paper (SCIENCE.md section 2) and the order `ambiguous` of the authors.
+    """
+    assert view.cluster is not None
+    rows = round_robin(view.cluster, key(view), visiting_order(view.k, seed))
+    return np.asarray(view.sample_id[rows])

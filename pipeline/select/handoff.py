@@ -1,0 +1,45 @@
+"""The query as annotation tools read it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.artifacts import ORDER_SCHEMA
+
+
+def query_csv(query: pa.Table) -> str:
+    """``rank,sample_id,key,cluster,confidence,variability``, one line an image, in order."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(ORDER_SCHEMA.names)
+    for row in query.to_pylist():
+        writer.writerow([_plain(row[name]) for name in ORDER_SCHEMA.names])
+    return text.getvalue()
+
+
+def label_studio_json(query: pa.Table, image_prefix: str | None) -> str:
+    """Label Studio's import format: a list of tasks, in order.
+
+    Args:
+        image_prefix: what, put before a key, is the image's address; none: the key alone.
+    """
+    tasks = [_task(row, image_prefix) for row in query.to_pylist()]
+    return json.dumps(tasks, indent=1, ensure_ascii=False) + "\n"
+
+
+def _task(row: dict[str, Any], image_prefix: str | None) -> dict[str, Any]:
+    image = row["key"] if image_prefix is None else f"{image_prefix.rstrip('/')}/{row['key']}"
+    facts = {name: row[name] for name in ("rank", "sample_id", "key", "cluster")}
+    return {"data": {"image": image, **facts}, "meta": {"confidence": _plain(row["confidence"])}}
+
+
+def _plain(value: Any) -> Any:
+    """Floats with nine significant digits; what is not a number as an empty field."""
+    if isinstance(value, float):
+        return None if value != value else float(f"{value:.9g}")
+    return value

@@ -1,0 +1,115 @@
+"""Re-runnable stages: claim the settings, work, publish with one small object written last.
+
+A stage's folder holds ``settings.json`` (what it was begun with, put once) and ``done.json``
+(what came out, put last and once). Done with the same settings means skipped; begun with others
+is an error that names the setting. A reader trusts only what ``done.json`` names.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.artifacts import fingerprint
+from pipeline.errors import InputError
+from pipeline.storage import Location
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of one run: where it publishes, and what decides its result.
+
+    ``settings`` are flat and JSON-ready and hold the inputs' fingerprints too. ``reuse`` is the same
+    stage's folder in another run, whose result is taken over where its settings are equal.
+    """
+
+    store: Location
+    folder: str
+    settings: Mapping[str, Any]
+    remedy: str
+    """What to do when it was begun with other settings: the last half of the error's sentence."""
+    reuse: str | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the settings, the inputs' fingerprints among them."""
+        return fingerprint(self.folder.rpartition("/")[2], json.dumps(dict(self.settings), sort_keys=True))
+
+    def run(self, work: Callable[[], dict[str, Any]], say: Callable[[str], None]) -> dict[str, Any]:
+        """Do ``work`` unless it is done, and publish its result.
+
+        Args:
+            work: writes its files below ``folder`` and returns the JSON-ready result.
+
+        Returns:
+            The result, with the ``folder`` that holds its files and the stage's ``fingerprint``.
+
+        Raises:
+            InputError: the stage was begun with other settings; names the first that differs.
+        """
+        result = self._claim(say)
+        if result is not None:
+            return result
+        began = time.perf_counter()
+        result = {**work(), "folder": self.folder, "fingerprint": self.fingerprint}
+        result["seconds"] = round(time.perf_counter() - began, 2)
+        return self._publish(result, say)
+
+    def _claim(self, say: Callable[[str], None]) -> dict[str, Any] | None:
+        """The published result, if any, after making sure that the settings are the same."""
+        settings = dict(self.settings)
+        if not self.store.put_if_absent(f"{self.folder}/settings.json", settings):
+            self._check_same(self.store.read_json(f"{self.folder}/settings.json"), settings)
+        done = finished(self.store, self.folder)
+        if done is not None:
+            say(f"kept what is there: {self.store.show(self.folder)}")
+            return done
+        if self.reuse is not None and self.store.read_json(f"{self.reuse}/settings.json") == settings:
+            done = finished(self.store, self.reuse)
+            if done is not None:
+                say(f"taken over from {self.store.show(done['folder'])}")
+                return self._publish(done, say)
+        return None
+
+    def _publish(self, result: dict[str, Any], say: Callable[[str], None]) -> dict[str, Any]:
+        if self.store.put_if_absent(f"{self.folder}/done.json", result):
+            return result
+        say(f"another job with the same settings finished first; its result is kept: {self.store.show(self.folder)}")
+        return self.store.read_json(f"{self.folder}/done.json")
+
+    def _check_same(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+        for key in sorted({*before, *now}):
+            if before.get(key) != now.get(key):
+                raise InputError(
+                    f"'{self.store.show(self.folder)}' was begun with {key}={before.get(key)}, "
+                    f"now it is {now.get(key)}; {self.remedy}"
+                )
+
+
+def run_folder(run: str, stage: str) -> str:
+    """Where a run keeps a stage."""
+    return f"runs/{run}/{stage}"
+
+
+def finished(store: Location, folder: str) -> dict[str, Any] | None:
+    """The result of a published stage, or None."""
+    result: dict[str, Any] | None = store.read_json(f"{folder}/done.json")
+    return result
+
+
+def required(store: Location, run: str, stage: str, job: str) -> dict[str, Any]:
+    """The result of a stage that another one builds on.
+
+    Args:
+        job: the command that makes it.
+
+    Raises:
+        InputError: it is not finished.
+    """
+    result = finished(store, run_folder(run, stage))
+    if result is None:
+        raise InputError(f"Run '{run}' has no finished {stage} on '{store.show()}'; first: hacon {job} --run {run}")
+    return result

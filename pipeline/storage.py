@@ -1,0 +1,296 @@
+"""The store: a directory or an S3 prefix, with the same few verbs for both.
+
+The only module that imports ``pyarrow.fs`` and boto3. Files go through ``pyarrow.fs``; boto3
+does what needs the S3 API itself: the conditional put that publishes, and clear words for a
+missing bucket or missing credentials. Credentials come from the standard AWS chain only, the
+endpoint from ``AWS_ENDPOINT_URL`` where it is set.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+import yaml
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+from pipeline.errors import InputError
+
+
+@dataclass(frozen=True)
+class Location:
+    """A directory or an S3 prefix: ``uri`` as given. Picklable; connects on first use."""
+
+    uri: str
+
+    def __post_init__(self) -> None:
+        _ = self.root  # resolved here and now: the working directory of a worker may be another
+
+    @cached_property
+    def is_s3(self) -> bool:
+        """Whether this is on S3."""
+        return self.uri.startswith("s3://")
+
+    @cached_property
+    def root(self) -> str:
+        """The path that ``filesystem`` understands, without a slash at the end."""
+        if self.is_s3:
+            return self.uri.removeprefix("s3://").rstrip("/")
+        return str(Path(self.uri.removeprefix("file://")).expanduser().resolve())
+
+    @cached_property
+    def filesystem(self) -> pafs.FileSystem:
+        """The ``pyarrow.fs`` file system that holds it."""
+        if not self.is_s3:
+            return pafs.LocalFileSystem()
+        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        return pafs.S3FileSystem(
+            region=boto3.session.Session().region_name or "us-east-1", endpoint_override=endpoint or None
+        )
+
+    def path(self, name: str = "") -> str:
+        """The file system's path of ``name`` (slashes between folders) below this location."""
+        return f"{self.root}/{name}" if name else self.root
+
+    def show(self, name: str = "") -> str:
+        """``name`` below this location as a person would write it: a path or an S3 address."""
+        path = self.path(name)
+        if self.is_s3:
+            return f"s3://{path}"
+        here = Path.cwd()
+        return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
+
+    # ---- reading -------------------------------------------------------------------------
+
+    def exists(self, name: str = "") -> bool:
+        """Whether there is a file or a folder of that name."""
+        return self.filesystem.get_file_info(self.path(name)).type != pafs.FileType.NotFound
+
+    def is_file(self, name: str) -> bool:
+        """Whether there is a file of that name."""
+        return bool(self.filesystem.get_file_info(self.path(name)).is_file)
+
+    def files(self, name: str = "") -> list[tuple[str, int, int]]:
+        """All files below folder ``name``: (name relative to it, bytes, modification time in ns), sorted by name."""
+        base = self.path(name)
+        selector = pafs.FileSelector(base, recursive=True, allow_not_found=True)
+        return sorted(
+            (info.path[len(base) :].lstrip("/"), info.size, info.mtime_ns or 0)
+            for info in self.filesystem.get_file_info(selector)
+            if info.is_file
+        )
+
+    def walk(self, name: str = "") -> Iterator[tuple[str, int, int]]:
+        """As ``files``, but one at a time and in no promised order: for folders of many millions."""
+        base = self.path(name)
+        if self.is_s3:
+            yield from _s3_objects(*base.partition("/")[::2])
+        else:
+            yield from _local_files(base, "", set())
+
+    def open(self, name: str) -> pa.NativeFile:
+        """The file for reading, anywhere in it."""
+        return self.filesystem.open_input_file(self.path(name))
+
+    def read_bytes(self, name: str) -> bytes:
+        """The whole file."""
+        with self.filesystem.open_input_stream(self.path(name)) as stream:
+            return bytes(stream.read())
+
+    def read_json(self, name: str) -> Any:
+        """The parsed JSON file, or None where there is none."""
+        try:
+            return json.loads(self.read_bytes(name))
+        except FileNotFoundError:
+            return None
+
+    def read_yaml(self, name: str) -> Any:
+        """The parsed YAML file, or None where there is none."""
+        try:
+            return yaml.safe_load(self.read_bytes(name))
+        except FileNotFoundError:
+            return None
+
+    def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        """A Parquet file, or all Parquet files of a folder as one table (in no promised row order)."""
+        return pq.read_table(self.path(name), columns=columns, filesystem=self.filesystem)
+
+    # ---- writing -------------------------------------------------------------------------
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """Write or overwrite one file; it appears whole or not at all."""
+        if self.is_s3:
+            with self.filesystem.open_output_stream(self.path(name)) as stream:
+                stream.write(data)
+            return
+        temporary = _local_temporary(self.path(name), data)
+        os.replace(temporary, self.path(name))
+
+    def write_json(self, name: str, value: Any) -> None:
+        """``write_bytes`` of ``value`` as JSON."""
+        self.write_bytes(name, _json_bytes(value))
+
+    def write_table(self, name: str, table: pa.Table) -> None:
+        """``write_bytes`` of ``table`` as a Parquet file."""
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        self.write_bytes(name, sink.getvalue().to_pybytes())
+
+    def put_if_absent(self, name: str, value: Any) -> bool:
+        """Write ``value`` as JSON unless the file exists already: of several writers one wins.
+
+        Returns:
+            Whether this call wrote it.
+        """
+        data = _json_bytes(value)
+        if self.is_s3:
+            bucket, _, key = self.path(name).partition("/")
+            try:
+                _s3().put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
+            except ClientError as error:
+                # 412: it exists; 409: another conditional put of the same key is under way.
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] in (409, 412):
+                    return False
+                raise
+            return True
+        temporary = _local_temporary(self.path(name), data)
+        try:
+            os.link(temporary, self.path(name))
+        except FileExistsError:
+            return False
+        finally:
+            os.unlink(temporary)
+        return True
+
+    def make_folder(self, name: str) -> None:
+        """Create a folder where the file system has such things."""
+        if not self.is_s3:
+            os.makedirs(self.path(name), exist_ok=True)
+
+    def delete_folder(self, name: str) -> None:
+        """Delete a folder and all below it; fine if there is none."""
+        if self.exists(name):
+            self.filesystem.delete_dir(self.path(name))
+
+
+def open_store(uri: str) -> Location:
+    """The place for results, checked: reachable and writable.
+
+    Raises:
+        InputError: no such bucket, no credentials, or not writable.
+    """
+    location = _absolute(uri)
+    if location.is_s3:
+        _check_bucket(location)
+    probe = f".write-test-{os.getpid()}"
+    try:
+        location.write_bytes(probe, b"hacon")
+        location.filesystem.delete_file(location.path(probe))
+    except OSError as error:
+        raise InputError(
+            f"The store '{uri}' is not writable ({_short(error)}); give another with --store, or mend its permissions."
+        ) from error
+    return location
+
+
+def open_source(uri: str) -> Location:
+    """A place to read images from, checked: it exists and can be listed.
+
+    Raises:
+        InputError: it is missing, or its bucket, or the credentials for it.
+    """
+    location = _absolute(uri)
+    if location.is_s3:
+        _check_bucket(location)
+    if not location.exists():
+        raise InputError(f"There is nothing at '{uri}'; check the path.")
+    return location
+
+
+def _absolute(uri: str) -> Location:
+    """Workers have other working directories: a relative path is resolved here, once."""
+    location = Location(uri)
+    return location if location.is_s3 else Location(location.root)
+
+
+def _check_bucket(location: Location) -> None:
+    bucket = location.root.partition("/")[0]
+    try:
+        _s3().head_bucket(Bucket=bucket)
+    except NoCredentialsError:
+        raise InputError(
+            f"No AWS credentials were found for '{location.uri}'; give them by environment variables, "
+            "a profile (AWS_PROFILE) or the machine's role."
+        ) from None
+    except ClientError as error:
+        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        if status == 404:
+            raise InputError(
+                f"There is no bucket '{bucket}' ('{location.uri}'); create it, or check its name."
+            ) from None
+        if status in (400, 401, 403):
+            raise InputError(
+                f"The bucket '{bucket}' refuses these credentials (HTTP {status}); check the role's policy and region."
+            ) from None
+        raise
+    except BotoCoreError as error:
+        raise InputError(
+            f"'{location.uri}' cannot be reached ({_short(error)}); check AWS_ENDPOINT_URL and the network."
+        ) from None
+
+
+def _s3() -> Any:
+    return boto3.client("s3")
+
+
+def _s3_objects(bucket: str, folder: str) -> Iterator[tuple[str, int, int]]:
+    prefix = f"{folder}/" if folder else ""
+    for page in _s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for item in page.get("Contents", ()):
+            yield item["Key"][len(prefix) :], item["Size"], int(item["LastModified"].timestamp() * 1e9)
+
+
+def _local_files(folder: str, prefix: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, int, int]]:
+    """Links are followed, into each folder once (``seen``): links may form a circle."""
+    info = os.stat(folder)
+    if (info.st_dev, info.st_ino) in seen:
+        return
+    seen.add((info.st_dev, info.st_ino))
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                yield from _local_files(entry.path, f"{prefix}{entry.name}/", seen)
+            elif entry.is_file():
+                status = entry.stat()
+                yield prefix + entry.name, status.st_size, status.st_mtime_ns
+
+
+def _short(error: Exception) -> str:
+    return str(error).splitlines()[0].rstrip(".")[:200]
+
+
+def _json_bytes(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, sort_keys=True) + "\n").encode()
+
+
+def _local_temporary(path: str, data: bytes) -> str:
+    """``data`` flushed to a temporary file beside ``path``."""
+    folder = os.path.dirname(path)
+    os.makedirs(folder, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".tmp-")
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.chmod(temporary, 0o644)
+    return temporary

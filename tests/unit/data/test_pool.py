@@ -1,0 +1,184 @@
+"""Ids, files and the reader, against the arrays that went in; no Ray."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.artifacts import PoolManifest
+from pipeline.data.pool import PoolReader
+from pipeline.data.sources import ArraySource, Decoded, MemoryStack
+from pipeline.data.staging import Sizes, accepted, label_table, pool_fingerprint, rejected, stage, write_pool_file
+from pipeline.storage import Location
+
+RNG = np.random.default_rng(0)
+SHAPE = (4, 3, 3)
+SIZES = Sizes(staged=7, file=16, group=5)
+
+
+def digest(image: np.ndarray) -> bytes:
+    return hashlib.sha256(image.tobytes()).digest()
+
+
+def ingest_by_hand(store: Location, images: np.ndarray, labels: np.ndarray | None = None) -> PoolManifest:
+    """Both passes as ``on_ray.ingest`` runs them, one after the other; the receipts come in another order."""
+    label_numbers = {} if labels is None else {"train": labels.astype(np.int32)}
+    source = ArraySource({"train": MemoryStack(images)}, "state", label_numbers)
+    pieces = list(source.read("train", 0, len(images), SIZES.staged, SHAPE))
+    receipts = pa.concat_tables(
+        [stage(store, "p/staged", "train", piece, SIZES.staged, SHAPE) for piece in pieces[::-1]]
+    )
+    samples = accepted(receipts, "train")
+    for first in range(0, len(samples), SIZES.file):
+        rows = samples["position"].slice(first, SIZES.file)
+        write_pool_file(store, "p/staged", f"p/train/part-{first:05d}.parquet", "train", rows, first, SIZES, SHAPE)
+    table = label_table(source, "train", samples["position"])
+    if table is not None:
+        store.write_table("p/labels/train.parquet", table)
+    size = len(samples)
+    return PoolManifest("p", "test", "p", size, *SHAPE, {"train": size}, None, 0, 0, pool_fingerprint(samples, SHAPE))
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    return RNG.integers(0, 256, (50, *SHAPE), np.uint8)
+
+
+@pytest.fixture(params=["local", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
+    if request.param == "local":
+        return Location(str(tmp_path))
+    make_bucket: Callable[[], str] = request.getfixturevalue("make_bucket")
+    return Location(f"s3://{make_bucket()}/store")
+
+
+def test_what_goes_in_comes_out(store: Location, images: np.ndarray) -> None:
+    labels = RNG.integers(-1, 4, 50)
+    reader = PoolReader(store, ingest_by_hand(store, images, labels))
+    assert (reader.all_images() == images).all()
+    ids = np.array([49, 0, 17, 17, 3, 48])
+    assert (reader.images(ids) == images[ids]).all()
+    assert reader.keys(ids) == ["49", "0", "17", "17", "3", "48"]
+    assert reader.images(np.array([], np.int64)).shape == (0, *SHAPE)
+    found = reader.labels()
+    assert found is not None
+    assert found.tolist() == labels.tolist()
+    assert (copy.deepcopy(reader).images(ids) == images[ids]).all()  # by the protocol that Ray uses too
+
+
+def test_pools_without_labels(tmp_path: Path, images: np.ndarray) -> None:
+    store = Location(str(tmp_path))
+    assert PoolReader(store, ingest_by_hand(store, images)).labels() is None
+
+
+def test_files_and_row_groups_are_small_and_sorted(tmp_path: Path, images: np.ndarray) -> None:
+    store = Location(str(tmp_path))
+    ingest_by_hand(store, images, np.zeros(50))
+    files = sorted((tmp_path / "p" / "train").iterdir())
+    tables = [pq.read_table(file) for file in files]
+    assert [len(table) for table in tables] == [16, 16, 16, 2]
+    assert [pq.ParquetFile(files[0]).metadata.row_group(i).num_rows for i in range(4)] == [5, 5, 5, 1]
+    assert pa.concat_tables(tables)["sample_id"].to_pylist() == list(range(50))
+    assert pa.concat_tables(tables)["sha256"].to_pylist() == [digest(image) for image in images]
+    # Nothing in the pool's own files tells a label.
+    assert tables[0].column_names == ["sample_id", "key", "sha256", "image"]
+
+
+def test_row_order_has_no_consequence(tmp_path: Path, images: np.ndarray) -> None:
+    store = Location(str(tmp_path))
+    manifest = ingest_by_hand(store, images, np.arange(50) % 3)
+    everything = pa.concat_tables([pq.read_table(file) for file in (tmp_path / "p" / "train").iterdir()])
+    for file in (tmp_path / "p" / "train").iterdir():
+        file.unlink()
+    shuffled = everything.take(RNG.permutation(50))
+    for number, (start, stop) in enumerate([(30, 50), (0, 30)]):
+        pq.write_table(
+            shuffled.slice(start, stop - start),
+            tmp_path / "p" / "train" / f"x-{number}.parquet",
+            row_group_size=7,
+            write_statistics=number == 0,  # without statistics every row group has to be looked at
+        )
+    labels = tmp_path / "p" / "labels" / "train.parquet"
+    pq.write_table(pq.read_table(labels).take(RNG.permutation(50)), labels)
+    reader = PoolReader(store, manifest)
+    assert (reader.all_images() == images).all()
+    assert (reader.images(np.array([40, 2, 33])) == images[[40, 2, 33]]).all()
+    assert reader.keys(np.array([40, 2, 33])) == ["40", "2", "33"]
+    found = reader.labels()
+    assert found is not None
+    assert found.tolist() == [i % 3 for i in range(50)]
+
+
+def test_only_row_groups_that_are_needed_are_read(
+    tmp_path: Path, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Location(str(tmp_path))
+    reader = PoolReader(store, ingest_by_hand(store, images))
+    read: list[int] = []
+    real = pq.ParquetFile.read_row_group
+
+    def counted(self: pq.ParquetFile, number: int, columns: list[str]) -> pa.Table:
+        read.append(number)
+        return real(self, number, columns=columns)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", counted)
+    reader.images(np.array([7, 8, 41]))
+    assert read == [1, 1]  # ids 5 .. 9 of the first file, 37 .. 41 of the third
+
+
+@pytest.mark.parametrize("ids", [[-1], [0, 50]])
+def test_ids_that_are_not_there(tmp_path: Path, images: np.ndarray, ids: list[int]) -> None:
+    store = Location(str(tmp_path))
+    reader = PoolReader(store, ingest_by_hand(store, images))
+    with pytest.raises(ValueError, match=r"ids 0 \.\. 49, asked for"):
+        reader.images(np.array(ids))
+
+
+def test_duplicates_are_kept_once_the_first_of_them(tmp_path: Path, images: np.ndarray) -> None:
+    store = Location(str(tmp_path))
+    doubled = images.copy()
+    doubled[[20, 33, 49]] = images[[3, 3, 32]]
+    labels = np.arange(50)
+    reader = PoolReader(store, ingest_by_hand(store, doubled, labels))
+    kept = [i for i in range(50) if i not in (20, 33, 49)]
+    assert reader.keys(np.arange(47)) == [str(i) for i in kept]
+    assert (reader.all_images() == images[kept]).all()
+    found = reader.labels()
+    assert found is not None
+    assert found.tolist() == kept
+
+
+def test_rejected_leave_no_gap_and_splits_keep_duplicates(tmp_path: Path, images: np.ndarray) -> None:
+    store = Location(str(tmp_path))
+    same = np.stack([images[0]] * 3)
+    digests = [digest(image) for image in same]
+    piece = Decoded(np.array([0, 2, 3]), ["a", "c", "d"], digests, same, [(4, "empty"), (1, "damaged")])
+    receipts = pa.concat_tables([stage(store, "staged", split, piece, 7, SHAPE) for split in ("val", "train")])
+    assert accepted(receipts, "train")["position"].to_pylist() == [0]
+    assert accepted(receipts, "val")["position"].to_pylist() == [0, 2, 3]
+    of_train = rejected(receipts.filter(pa.compute.field("split") == "train"))
+    assert of_train.to_pylist() == [{"position": 1, "reason": "damaged"}, {"position": 4, "reason": "empty"}]
+
+
+def test_the_fingerprint_is_the_pixels_in_order(tmp_path: Path, images: np.ndarray) -> None:
+    first = ingest_by_hand(Location(str(tmp_path / "a")), images)
+    assert ingest_by_hand(Location(str(tmp_path / "b")), images).fingerprint == first.fingerprint
+    assert ingest_by_hand(Location(str(tmp_path / "c")), images[::-1]).fingerprint != first.fingerprint
+    assert PoolManifest.from_dict(first.to_dict()) == dataclasses.replace(first)
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), (64, 64, 3), (224, 224, 3), (512, 512, 3), (4000, 4000, 3)])
+def test_sizes_bound_what_is_held(shape: tuple[int, int, int]) -> None:
+    sizes, image = Sizes.of(shape, 16_384), int(np.prod(shape))
+    assert 1 <= sizes.group <= sizes.file <= 16_384
+    assert sizes.group <= 1024
+    for rows, limit in ((sizes.staged, 32 << 20), (sizes.file, 128 << 20), (sizes.group, 8 << 20)):
+        assert rows * image <= max(limit, image)

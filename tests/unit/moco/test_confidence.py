@@ -1,0 +1,73 @@
+"""The accumulator against plain lists of draws."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.moco.confidence import ConfidenceAccumulator, confidence_at
+
+TEMPERATURES = (0.2, 0.05)
+
+
+def _run(
+    seed: int = 0, size: int = 12, epochs: int = 4
+) -> tuple[ConfidenceAccumulator, list[list[tuple[int, np.ndarray]]]]:
+    rng = np.random.default_rng(seed)
+    accumulator = ConfidenceAccumulator(size, TEMPERATURES)
+    draws: list[list[tuple[int, np.ndarray]]] = []
+    for _ in range(epochs):
+        draws.append([])
+        for _ in range(5):
+            ids, values = rng.integers(0, size - 1, 7), rng.random((7, 2))  # ids repeat; the last id never comes
+            accumulator.add(torch.from_numpy(ids), torch.from_numpy(values))
+            draws[-1] += list(zip(ids.tolist(), values, strict=True))
+        accumulator.end_epoch()
+    return accumulator, draws
+
+
+@pytest.mark.parametrize("column", [0, 1])
+def test_moments_are_those_of_the_draws(column: int) -> None:
+    accumulator, draws = _run()
+    table = confidence_at(accumulator.table(), TEMPERATURES[column])
+    for sample in range(11):
+        every = [value[column] for epoch in draws for i, value in epoch if i == sample]
+        means = [np.mean(own) for epoch in draws if (own := [value[column] for i, value in epoch if i == sample])]
+        assert table.count[sample] == len(every)
+        assert table.confidence[sample] == pytest.approx(np.mean(means), rel=1e-12)
+        assert table.variability[sample] == pytest.approx(np.std(means), abs=1e-9)
+        assert table.variability_draws[sample] == pytest.approx(np.std(every), abs=1e-9)
+    assert table.count[11] == 0 and np.isnan(table.confidence[11])
+
+
+def test_the_order_of_draws_within_an_epoch_does_not_matter() -> None:
+    rng = np.random.default_rng(1)
+    ids, values = torch.from_numpy(rng.integers(0, 5, 40)), torch.from_numpy(rng.random((40, 2)))
+    one, other = ConfidenceAccumulator(5, TEMPERATURES), ConfidenceAccumulator(5, TEMPERATURES)
+    one.add(ids, values)
+    for row in reversed(range(40)):
+        other.add(ids[row : row + 1], values[row : row + 1])
+    one.end_epoch(), other.end_epoch()
+    torch.testing.assert_close(one.draw_sum, other.draw_sum)
+    torch.testing.assert_close(one.epoch_squares, other.epoch_squares)
+
+
+def test_state_survives_a_save_and_a_load() -> None:
+    accumulator, _ = _run()
+    copy = ConfidenceAccumulator(12, TEMPERATURES)
+    copy.load_state_dict(accumulator.state_dict())
+    assert copy.table().equals(accumulator.table())
+
+
+def test_a_temperature_that_was_not_kept_is_refused() -> None:
+    accumulator, _ = _run()
+    with pytest.raises(ValueError, match=r"0\.3"):
+        confidence_at(accumulator.table(), 0.3)
+
+
+def test_row_order_in_the_file_does_not_matter() -> None:
+    accumulator, _ = _run()
+    table = accumulator.table()
+    shuffled = table.take(np.random.default_rng(0).permutation(len(table)))
+    np.testing.assert_array_equal(confidence_at(shuffled, 0.05).confidence, confidence_at(table, 0.05).confidence)

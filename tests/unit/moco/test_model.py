@@ -1,0 +1,85 @@
+"""The encoders: sizes the paper states, momentum, queue, split batch norm."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline.moco.model import MoCo, SplitEncoder, batch_norms, build_encoder
+from pipeline.presets import preset
+
+
+def _tiny(split_rows: int = 4, queue: int = 8) -> MoCo:
+    return MoCo("resnet18", 16, queue, 0.9, split_rows, seed=0)
+
+
+def test_medmnist_has_the_papers_numbers_of_parameters() -> None:
+    config = preset("medmnist").pretrain
+    model = MoCo(config.arch, config.projection_dim, config.queue_size, config.encoder_momentum, 512, seed=0)
+    every = [parameter.numel() for parameter in model.parameters()]
+    trainable = [parameter.numel() for parameter in model.parameters() if parameter.requires_grad]
+    assert round(sum(trainable) / 1e6, 2) == 27.97
+    assert round(sum(every) / 1e6, 2) == 55.93
+
+
+def test_key_encoder_follows_the_query_encoder() -> None:
+    model = _tiny()
+    with torch.no_grad():
+        for parameter in model.query_encoder.parameters():
+            parameter += 1
+    before = [parameter.clone() for parameter in model.key_encoder.parameters()]
+    model.update_key_encoder()
+    for old, new, query in zip(before, model.key_encoder.parameters(), model.query_encoder.parameters(), strict=True):
+        torch.testing.assert_close(new, 0.9 * old + 0.1 * query)
+
+
+def test_queue_replaces_its_oldest_keys_and_wraps() -> None:
+    model = _tiny(queue=8)
+    expected = model.queue.clone()
+    for batch in range(5):
+        keys = torch.full((4, 16), float(batch))
+        model.enqueue(keys, batch)
+        place = batch * 4 % 8
+        expected[place : place + 4] = batch
+        torch.testing.assert_close(model.queue, expected)
+
+
+def test_batch_norm_sees_a_split_and_nothing_else() -> None:
+    model = _tiny(split_rows=4).query_encoder.train()
+    views = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    together = model(views)
+    other = views.clone()
+    other[4:] = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(model(other)[:4], together[:4])
+    assert not torch.allclose(model(other)[4:], together[4:], atol=1e-3)
+
+
+def test_running_statistics_are_the_plain_mean_over_splits() -> None:
+    encoder = build_encoder("resnet18", 8)
+    first = batch_norms(encoder)[0]
+    seen: list[torch.Tensor] = []
+    first.register_forward_pre_hook(lambda layer, args: seen.append(args[0].detach().mean((0, 2, 3))))
+    SplitEncoder(encoder, 4).train()(torch.randn(12, 3, 16, 16, generator=torch.Generator().manual_seed(0)))
+    assert len(seen) == 3
+    assert first.running_mean is not None
+    torch.testing.assert_close(first.running_mean, torch.stack(seen).mean(0), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "resnet50"])
+def test_head_is_mocos_mlp(arch: str) -> None:
+    head = build_encoder(arch, 128).fc
+    assert isinstance(head, nn.Sequential)
+    width = head[0].in_features
+    assert [type(layer) for layer in head] == [nn.Linear, nn.ReLU, nn.Linear]
+    assert (head[0].out_features, head[2].out_features) == (width, 128)
+    assert width == {"resnet18": 512, "resnet50": 2048}[arch]
+
+
+def test_same_seed_same_weights_and_the_callers_generator_is_left_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    one, other = _tiny(), _tiny()
+    assert torch.equal(torch.rand(1), expected)
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))

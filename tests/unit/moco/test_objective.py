@@ -1,0 +1,77 @@
+"""Loss, logits and confidence against slow loops written from the paper."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from pipeline.moco.objective import instance_probability, moco_logits, moco_loss
+
+
+def _unit(rows: int, dimensions: int = 16, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return F.normalize(torch.randn(rows, dimensions, generator=generator, dtype=torch.float64), dim=1)
+
+
+def test_logits_and_loss_by_the_papers_loop_with_gradient() -> None:
+    query, key, queue = _unit(5, seed=1).requires_grad_(), _unit(5, seed=2), _unit(7, seed=3)
+    ours = moco_loss(moco_logits(query, key, queue, 0.2))
+    (our_gradient,) = torch.autograd.grad(ours, query)
+    theirs = torch.zeros((), dtype=torch.float64)
+    for i in range(5):
+        positive = torch.exp(query[i] @ key[i] / 0.2)
+        negatives = sum(torch.exp(query[i] @ queue[j] / 0.2) for j in range(7))
+        theirs = theirs - torch.log(positive / (positive + negatives))
+    (their_gradient,) = torch.autograd.grad(theirs, query)
+    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(our_gradient, their_gradient)
+
+
+def _probability_by_the_paper(first: torch.Tensor, second: torch.Tensor, ids: list[int], n: int, tau: float) -> float:
+    """Eqs. 1 and 2 with 2N interleaved projections; positives are neighbours. Other draws of the image are left out."""
+    z = [row for pair in zip(first.tolist(), second.tolist(), strict=True) for row in pair]
+    owner = [i for i in ids for _ in range(2)]
+
+    def sim(a: int, b: int) -> float:
+        return sum(x * y for x, y in zip(z[a], z[b], strict=True))
+
+    def one_way(anchor: int, positive: int) -> float:
+        others = [b for b in range(len(z)) if b != anchor and (b == positive or owner[b] != owner[anchor])]
+        largest = max(sim(anchor, b) for b in others)
+        total = sum(math.exp((sim(anchor, b) - largest) / tau) for b in others)
+        return math.exp((sim(anchor, positive) - largest) / tau) / total
+
+    return (one_way(2 * n, 2 * n + 1) + one_way(2 * n + 1, 2 * n)) / 2
+
+
+@pytest.mark.parametrize("ids", [[0, 1, 2, 3, 4, 5], [4, 1, 4, 3, 1, 9]])
+def test_confidence_by_the_papers_loop(ids: list[int]) -> None:
+    first, second = _unit(6, seed=4).float(), _unit(6, seed=5).float()
+    second = F.normalize(second + 2 * first, dim=1)
+    temperatures = (0.2, 0.05, 0.01, 0.001)
+    ours = instance_probability(first, second, torch.tensor(ids), slice(0, 6), temperatures)
+    for n in range(6):
+        for column, tau in enumerate(temperatures):
+            expected = _probability_by_the_paper(first, second, ids, n, tau)
+            assert ours[n, column].item() == pytest.approx(expected, abs=2e-4 if tau < 0.01 else 2e-6)
+
+
+def test_parts_of_the_batch_give_what_the_whole_gives() -> None:
+    first, second, ids = _unit(8, seed=6).float(), _unit(8, seed=7).float(), torch.tensor([0, 1, 2, 0, 3, 4, 5, 1])
+    whole = instance_probability(first, second, ids, slice(0, 8), (0.05,))
+    parts = [
+        instance_probability(first, second, ids, rows, (0.05,)) for rows in (slice(0, 3), slice(3, 4), slice(4, 8))
+    ]
+    torch.testing.assert_close(torch.cat(parts), whole)
+
+
+def test_what_confidence_means_at_its_ends() -> None:
+    same = _unit(1).float().expand(4, -1)
+    alike = instance_probability(same, same, torch.arange(4), slice(0, 4), (0.05,))
+    torch.testing.assert_close(alike, torch.full((4, 1), 1 / 7))  # no better than chance among the 2N - 1 others
+    apart = torch.eye(4)
+    told = instance_probability(apart, apart, torch.arange(4), slice(0, 4), (0.05,))
+    assert (told > 0.999).all()

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from pipeline.report import words
+from pipeline.select.registry import STRATEGIES
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0.000"),
+        (0.0771, "0.077"),
+        (0.001, "0.001"),
+        (0.00012, "1.2e-04"),
+        (8.3789, "8.379"),
+        (123456.7, "123,457"),
+        (math.nan, "n/a"),
+        (math.inf, "n/a"),
+        (-0.5, "-0.500"),
+    ],
+)
+def test_number(value: float, text: str) -> None:
+    assert words.number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0, "0%"), (1, "100%"), (0.875, "88%"), (0.0225, "2.2%"), (0.00192, "0.19%"), (1e-6, "0.0001%")]
+)
+def test_percent(share: float, text: str) -> None:
+    assert words.percent(share) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.44, "0.4 s"),
+        (9.96, "10 s"),
+        (59.6, "1 min 0 s"),
+        (185, "3 min 5 s"),
+        (3599.7, "1 h 0 min"),
+        (7805, "2 h 10 min"),
+    ],
+)
+def test_duration(seconds: float, text: str) -> None:
+    assert words.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("item", "text"), [(None, "none"), (True, "true"), ((0.2, 0.05), "0.2, 0.05"), ("", "(empty)"), (4096, "4096")]
+)
+def test_value(item: Any, text: str) -> None:
+    assert words.value(item) == text
+
+
+def test_settings_keep_every_leaf() -> None:
+    groups = words.settings_groups({"run": "a", "cluster": {"k": None, "deep": {"er": 1}}, "seed": 3})
+    assert groups == [("run", [("run", "a"), ("seed", 3)]), ("cluster", [("k", None), ("deep.er", 1)])]
+
+
+@pytest.mark.parametrize(("key", "name"), [("a/b/c.png", "c.png"), ("17", "17"), ("a/b/", "b"), ("/", "/")])
+def test_short_name(key: str, name: str) -> None:
+    assert words.short_name(key) == name
+
+
+def test_every_strategy_has_its_own_words() -> None:
+    assert set(words.ORDERS) == set(STRATEGIES)
+
+
+@pytest.mark.parametrize(
+    ("budget", "share"), [(30, "Taking 1 from"), (60, "Taking 2 from"), (11, "Taking at most one"), (100, "about 3.3")]
+)
+def test_the_share_of_a_cluster(budget: int, share: str) -> None:
+    assert share in words.why("hard-to-contrast", 0.05, 30, budget)[1][1]
+
+
+def test_gauges_stay_on_their_scale() -> None:
+    coverage = words.coverage_gauge(1.0, 8, mean=0.97, std=0.08)
+    assert (coverage.value, coverage.at, coverage.high) == ("8 of 8", 1.0, 1.0)
+    assert coverage.low == pytest.approx(0.89)
+    assert coverage.verdict == "within random's spread"
+    entropy = words.entropy_gauge(2.9, 8, mean=2.65, std=0.1)
+    assert entropy.at == pytest.approx(2.9 / 3)
+    assert entropy.verdict == "above random's spread"
+    assert words.entropy_gauge(-0.0, 1, 0.0, 0.0).value == "0.00 bits"
+
+
+def test_the_map_says_where_the_clusters_came_from() -> None:
+    assert "full features" in words.read_embedding_map("UMAP", 5, 5, 2, 2, "features")
+    assert "umap2d" in words.read_embedding_map("UMAP", 5, 5, 2, 2, "umap2d")
+    assert "1 of the 2 are on the map" in words.read_embedding_map("UMAP", 5, 9, 1, 2, "features")
