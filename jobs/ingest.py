@@ -20,7 +20,8 @@ def ingest_job(config: RunConfig, store: Location) -> None:
         pool = ingest(config, store, say)
     save_config(config, store)
     print(
-        f"\nPool {pool.name}: {pool.size} images, {pool.duplicates} duplicates and {pool.rejected} unreadable left out\n"
+        f"\nPool {pool.name}: {pool.size} images, "
+        f"{pool.duplicates} duplicates and {pool.rejected} unreadable left out\n"
         f"  {store.show(f'pools/{pool.name}')}\nNext:\n  hacon pretrain --run {config.run}"
     )
 

@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+# Tiny tensors: one thread is faster than two, and does not mind what else the machine is doing.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import boto3
 import pytest
 
@@ -83,6 +86,15 @@ def local_ray(s3_endpoint: str) -> Iterator[Any]:
         logging.getLogger("ray.data").setLevel(logging.WARNING)
         yield ray
         ray.shutdown()
+
+
+@pytest.fixture
+def tiny_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Puts an encoder of a few thousand weights in place of ResNet-18, in this process."""
+    from pipeline.moco import model
+    from tests.tiny import TinyNet
+
+    monkeypatch.setitem(model.BACKBONES, "resnet18", TinyNet)
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,9 @@ Crop, flip and blur are separable and linear, so both axes of a view are one sma
 per image. n = images, C = channels, H, W = pixels.
 
 Where this departs from a chain of torchvision transforms: values are clamped to [0, 1] once, at
-the end, instead of after each step; the hue shift turns the colours about the grey axis (linear: the
-same hue as torchvision's HSV shift within about a degree, but the mean is kept instead of the maximum); the rotation of grey scans samples the crop in the same pass.
+the end, instead of after each step; the hue shift turns the colours about the grey axis, which is
+linear (the same hue as torchvision's HSV shift within about two degrees, but the mean is kept where HSV keeps
+the maximum); the rotation of grey scans samples the crop in the same pass.
 """
 
 from __future__ import annotations

@@ -183,13 +183,14 @@ class Pretraining:
         tensors |= {f"confidence.{name}": tensor for name, tensor in self.confidence.state_dict().items()}
         momenta = self.optimizer.state_dict()["state"]
         tensors |= {f"momentum.{index}": state["momentum_buffer"] for index, state in momenta.items()}
-        return Checkpoint(tensors, {"history": self.history, "arch": self.task.config.arch})
+        return Checkpoint(tensors, {"history": list(self.history), "arch": self.task.config.arch})
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """The inverse of ``checkpoint``; the number of workers may have changed."""
         self.model.load_state_dict(checkpoint.part("model"))
         self.confidence.load_state_dict(checkpoint.part("confidence"))
-        state = {int(index): {"momentum_buffer": value} for index, value in checkpoint.part("momentum").items()}
+        # Cloned: the optimizer would otherwise go on working in the checkpoint's own tensors.
+        state = {int(index): {"momentum_buffer": value.clone()} for index, value in checkpoint.part("momentum").items()}
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
         self.history = list(checkpoint.facts["history"])
 

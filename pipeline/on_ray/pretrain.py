@@ -7,6 +7,7 @@ resumes when the same run is started again; the loop itself is ``pipeline.moco.t
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -97,6 +98,7 @@ def _train(plan: WorkerPlan, folder: str, workers: int) -> dict[str, Any]:
             storage_filesystem=store.filesystem,
             failure_config=ray.train.FailureConfig(max_failures=_FAILURES),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
+            logging_config=ray.train.LoggingConfig(log_level="WARNING"),
         ),
     )
     result = trainer.fit()
@@ -150,7 +152,9 @@ class _RayContext:
     def say(self, text: str) -> None:
         """The first worker speaks; Ray carries its output to the driver."""
         if dist.rank() == 0:
-            print(text, flush=True)
+            # Not print: Ray Train sends that through its logger as well, and it would be said twice.
+            sys.stdout.write(f"{text}\n")
+            sys.stdout.flush()
 
 
 def _worker(settings: dict[str, Any]) -> None:

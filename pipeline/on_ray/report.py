@@ -70,6 +70,7 @@ def _report_data(
         store=store.show(),
         order=config.query.order,
         temperature=config.query.temperature,
+        cluster_space=config.cluster.space,
         k=view.k,
         query=_query_rows(order),
         images=reader.images(ids[: config.report.contact_sheet]),

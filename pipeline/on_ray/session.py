@@ -6,12 +6,16 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 import ray.data
 
 AUTOSCALED_GPUS = "autoscaled_gpus"
 """The head's resource in cluster.yaml that tells of GPU nodes which start at none: Ray itself does not."""
+
+_QUIET = {"RAY_DATA_DISABLE_PROGRESS_BARS": "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+"""Our own lines say how far a stage is; Ray's bars, of many processes at once, would bury them."""
 
 
 @contextmanager
@@ -22,14 +26,10 @@ def ray_session(say: Callable[[str], None]) -> Iterator[None]:
     with this machine's cores, no dashboard and no telemetry. Token authentication is Ray's own setting
     and stays as it is.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     ours = not ray.is_initialized()
     if ours:
         embedded = "RAY_ADDRESS" not in os.environ
-        # Two logical CPUs at least, so that reading and computing never wait for each other's slot.
-        cores = {"num_cpus": max(2, os.cpu_count() or 1), "include_dashboard": False} if embedded else {}
-        ray.init(logging_level=logging.ERROR, **cores)
+        ray.init(logging_level=logging.ERROR, **(_embedded() if embedded else {"runtime_env": {"env_vars": _QUIET}}))
         say(f"Ray {ray.__version__}: {'embedded, ' if embedded else ''}{_resources()}")
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)
@@ -38,6 +38,14 @@ def ray_session(say: Callable[[str], None]) -> Iterator[None]:
     finally:
         if ours:
             ray.shutdown()
+
+
+def _embedded() -> dict[str, Any]:
+    """Arguments of an embedded Ray. Its processes inherit this one's environment."""
+    os.environ.update(_QUIET)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Two logical CPUs at least, so that reading and computing never wait for each other's slot.
+    return {"num_cpus": max(2, os.cpu_count() or 1), "include_dashboard": False}
 
 
 def gpus() -> int:

@@ -101,7 +101,6 @@ def test_hue_turns_colours_as_torchvisions_and_keeps_grey(turns: float) -> None:
     theirs = TF.adjust_hue(image, turns)
     apart = (_hue_degrees(ours) - _hue_degrees(theirs) + 180) % 360 - 180
     assert apart.abs().max() < 2.5, "degrees: HSV's hexagon against a circle"
-    assert (ours - theirs).abs().mean() < 0.75 * (image - theirs).abs().mean()
     torch.testing.assert_close(ours.mean(1), image.mean(1), atol=1e-5, rtol=0)
     grey = image.mean(1, keepdim=True).expand(-1, 3, -1, -1)
     torch.testing.assert_close((matrix @ grey.flatten(2)).view_as(grey), grey, atol=1e-5, rtol=0)
