@@ -44,8 +44,17 @@ def small() -> RunConfig:
     return RunConfig(
         preset="small",
         pretrain=PretrainConfig(
-            arch="resnet18", epochs=15, repeats=1, batch_size=256, queue_size=4096, warmup_epochs=1, bn_splits=4
+            arch="resnet18",
+            epochs=6,
+            repeats=1,
+            batch_size=256,
+            queue_size=2048,
+            learning_rate=0.12,
+            encoder_momentum=0.99,
+            warmup_epochs=1,
+            bn_splits=2,
         ),
+        query=QueryConfig(temperature=0.01),
     )
 
 

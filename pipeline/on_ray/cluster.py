@@ -14,7 +14,7 @@ from pipeline.cluster import choose_backend, kmeans
 from pipeline.cluster.umap2d import umap2d
 from pipeline.config import ClusterConfig, RunConfig
 from pipeline.errors import InputError
-from pipeline.on_ray.embed import read_embeddings
+from pipeline.on_ray.embeddings import read_embeddings
 from pipeline.on_ray.session import gpus
 from pipeline.stages import Stage, run_folder
 from pipeline.storage import Location

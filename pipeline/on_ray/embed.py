@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import ray.data
 import torch
 from safetensors.torch import load
 
-from pipeline.artifacts import Float32, PoolManifest, embedding_schema, features_of, images_of
+from pipeline.artifacts import PoolManifest, embedding_schema, images_of
 from pipeline.config import RunConfig
 from pipeline.embed import Embedder
+from pipeline.machine import cores
 from pipeline.on_ray.pretrain import WEIGHTS
 from pipeline.on_ray.session import gpus
 from pipeline.stages import Stage, run_folder
@@ -37,15 +36,6 @@ def run_embed(
         reuse=None if config.reuse is None else run_folder(config.reuse, "embeddings"),
     )
     return stage.run(lambda: _embed(config, store, pool, trained, stage.folder, say), say)
-
-
-def read_embeddings(store: Location, embedded: dict[str, Any]) -> Float32:
-    """The features (N, D) in id order, from a Ray Data stream: one array, never two."""
-    features = np.empty((embedded["size"], embedded["dimensions"]), np.float32)
-    stream = ray.data.read_parquet(store.path(embedded["files"]), filesystem=store.filesystem)
-    for table in stream.iter_batches(batch_size=None, batch_format="pyarrow"):
-        features[np.asarray(table["sample_id"])] = features_of(table["features"])
-    return features
 
 
 def _embed(
@@ -85,7 +75,7 @@ class _EmbedImages:
         if torch.cuda.is_available():
             self._embedder = Embedder(load(weights), arch, torch.device("cuda"))
         else:
-            torch.set_num_threads(os.cpu_count() or 1)
+            torch.set_num_threads(cores())
             self._embedder = Embedder(load(weights), arch, torch.device("cpu"))
         self._shape = shape
 

@@ -6,7 +6,6 @@ resumes when the same run is started again; the loop itself is ``pipeline.moco.t
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -25,6 +24,7 @@ from pipeline.artifacts import PoolManifest, fingerprint
 from pipeline.checkpoint import FILE_NAME, Checkpoint
 from pipeline.config import RunConfig, to_dict
 from pipeline.data.pool import PoolReader
+from pipeline.machine import cores
 from pipeline.moco.confidence import ConfidenceAccumulator
 from pipeline.moco.fit import fit_to_pool
 from pipeline.moco.resident import ResidentPixels
@@ -162,7 +162,7 @@ def _worker(settings: dict[str, Any]) -> None:
     if torch.cuda.is_available():
         torch.backends.cuda.matmul.allow_tf32 = True
     else:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // ray.train.get_context().get_local_world_size()))
+        torch.set_num_threads(max(1, cores() // ray.train.get_context().get_local_world_size()))
     context = _RayContext()
     pretrain(plan.task, _pixels(plan, context), context)
 

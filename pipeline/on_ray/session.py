@@ -11,6 +11,8 @@ from typing import Any
 import ray
 import ray.data
 
+from pipeline.machine import cores
+
 AUTOSCALED_GPUS = "autoscaled_gpus"
 """The head's resource in cluster.yaml that tells of GPU nodes which start at none: Ray itself does not."""
 
@@ -44,8 +46,11 @@ def _embedded() -> dict[str, Any]:
     """Arguments of an embedded Ray. Its processes inherit this one's environment."""
     os.environ.update(_QUIET)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # A process takes seconds to import what it needs: keep those that are idle for the next stage.
+    os.environ.setdefault("RAY_num_workers_soft_limit", "8")
+    os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "120000")
     # Two logical CPUs at least, so that reading and computing never wait for each other's slot.
-    return {"num_cpus": max(2, os.cpu_count() or 1), "include_dashboard": False}
+    return {"num_cpus": max(2, cores()), "include_dashboard": False}
 
 
 def gpus() -> int:
