@@ -19,17 +19,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.artifacts import Float32, Uint8
+from pipeline.artifacts import Float32, Uint8, confidence_at
 from pipeline.cluster import kmeans
 from pipeline.config import RunConfig, override
 from pipeline.context import LocalContext
 from pipeline.embed import Embedder
 from pipeline.evaluate.coverage import classes_covered, entropy_bits, random_baseline
 from pipeline.machine import cores
-from pipeline.moco.confidence import ConfidenceAccumulator, confidence_at
+from pipeline.moco.confidence import ConfidenceAccumulator
 from pipeline.moco.fit import fit_to_pool
+from pipeline.moco.model import encoder_weights
 from pipeline.moco.resident import ResidentPixels
-from pipeline.moco.train import PretrainTask, encoder_weights, pretrain
+from pipeline.moco.task import PretrainTask
+from pipeline.moco.train import pretrain
 from pipeline.presets import preset
 from pipeline.select.pool_view import PoolView
 from pipeline.select.registry import STRATEGIES, strategy

@@ -6,11 +6,11 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
-from pipeline.config import RunConfig, override, to_dict
+from pipeline.config import RunConfig, check, override, to_dict
 from pipeline.errors import InputError
 from pipeline.presets import PRESETS, preset
 from pipeline.storage import Location, open_store
@@ -48,9 +48,16 @@ settings
 """
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, like all other bad input, without the usage above it."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see {self.prog} --help")
+
+
 def parser(name: str, purpose: str) -> argparse.ArgumentParser:
     """The flags of one job."""
-    parse = argparse.ArgumentParser(
+    parse = _Parser(
         prog=f"hacon {name}",
         description=purpose,
         epilog=_EPILOG,
@@ -86,19 +93,25 @@ def configure(arguments: dict[str, Any]) -> tuple[RunConfig, Location]:
     exists; those of the run given with --from; the preset ``small``.
 
     Raises:
-        InputError: unknown preset, key or file; a store that cannot be written.
+        InputError: unknown preset, key, file or run; a value out of its range; a store that cannot be written.
     """
     items = [item for group in arguments.get("set", []) for item in group]
     values = dict(_split(item) for item in items)
     values |= {key: arguments[flag] for flag, key in _FLAGS.items() if flag in arguments}
+    named = arguments.get("preset", values.pop("preset", None))
     base = _read_config(arguments["config"]) if "config" in arguments else {}
-    config = _build(arguments.get("preset"), base, values)
-    _check_name(config.run)
+    config = _build(named, base, values)
+    check(config)
+    for name, flag in ((config.run, "--run"), (config.reuse, "--from")):
+        _check_name(name, flag)
     store = open_store(config.store)
-    if "preset" not in arguments and "config" not in arguments:
+    if config.reuse is not None and not store.exists(f"runs/{config.reuse}"):
+        raise InputError(f"There is no run '{config.reuse}' on '{store.show()}' to take over from; check --from.")
+    if named is None and "config" not in arguments:
         saved = saved_config(store, config.run) or saved_config(store, config.reuse)
         if saved is not None:
             config = _build(None, saved, values)
+            check(config)
     return config, store
 
 
@@ -126,9 +139,8 @@ def say(text: str) -> None:
 
 def run_job(name: str, purpose: str, job: Job, argv: Sequence[str] | None) -> int:
     """Parse, configure, run. Bad input ends with one sentence and exit code 2; a bug with its traceback."""
-    arguments = vars(parser(name, purpose).parse_args(argv))
     try:
-        config, store = configure(arguments)
+        config, store = configure(vars(parser(name, purpose).parse_args(argv)))
         job(config, store)
     except InputError as error:
         print(f"hacon {name}: {error}", file=sys.stderr)
@@ -143,9 +155,14 @@ def _split(item: str) -> tuple[str, str]:
     return key, value
 
 
-def _check_name(run: str) -> None:
+def _check_name(run: str | None, flag: str) -> None:
+    if run is None:
+        return
     if not run or not all(letter.isalnum() or letter in "-_." for letter in run) or run.startswith("."):
-        raise InputError(f"A run's name has letters, digits, '-', '_' and '.', not '{run}'; choose another with --run.")
+        raise InputError(
+            f"A run's name has letters, digits, '-', '_' and '.', and no '.' in front; '{run}' is none: "
+            f"choose another with {flag}."
+        )
 
 
 def _read_config(name: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from jobs.arguments import run_job, save_config, say
 from pipeline.config import RunConfig
+from pipeline.data.catalogue import checked
 from pipeline.on_ray.ingest import ingest
 from pipeline.on_ray.session import ray_session
 from pipeline.storage import Location
@@ -16,6 +17,7 @@ PURPOSE = "Read images into a pool on the store."
 
 def ingest_job(config: RunConfig, store: Location) -> None:
     """One stage of ``jobs.select``."""
+    checked(config.ingest)  # bad settings are told at once, before Ray starts
     with ray_session(say):
         pool = ingest(config, store, say)
     save_config(config, store)

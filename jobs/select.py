@@ -18,6 +18,8 @@ from collections.abc import Sequence
 
 from jobs.arguments import run_job, save_config, say
 from pipeline.config import RunConfig
+from pipeline.data.catalogue import checked
+from pipeline.moco.fit import check_splits
 from pipeline.on_ray.cluster import check_backend, clusters_for, run_cluster
 from pipeline.on_ray.embed import run_embed
 from pipeline.on_ray.ingest import ingest
@@ -31,7 +33,9 @@ PURPOSE = "Choose which images to label first: the whole way from images to quer
 
 
 def select(config: RunConfig, store: Location) -> None:
-    """All six stages in one go."""
+    """All six stages in one go. What can be known to fail is looked for first, before anything is computed."""
+    checked(config.ingest)
+    check_splits(config.pretrain, config.workers)
     check_query(config)
     with ray_session(say):
         check_backend(config)

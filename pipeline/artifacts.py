@@ -141,6 +141,21 @@ def by_sample_id(table: pa.Table) -> pa.Table:
     return table.sort_by("sample_id")
 
 
+def confidence_at(table: pa.Table, temperature: float) -> ConfidenceTable:
+    """The rows of one temperature, in ``sample_id`` order.
+
+    Raises:
+        ValueError: the table has no such temperature.
+    """
+    have = np.asarray(table["temperature"])
+    rows = np.isclose(have, temperature, rtol=1e-9, atol=0)
+    if not rows.any():
+        raise ValueError(f"no confidence at temperature {temperature}; there is {sorted(set(have.tolist()))}")
+    part = by_sample_id(table.filter(pa.array(rows)))
+    columns = {name: np.asarray(part[name]) for name in part.column_names if name != "temperature"}
+    return ConfidenceTable(temperature=float(temperature), **columns)
+
+
 def images_of(column: pa.ChunkedArray | pa.Array, height: int, width: int, channels: int) -> Uint8:
     """The ``image`` column as (n, H, W, C) uint8, without a Python object an image."""
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

@@ -2,16 +2,17 @@
 
 A run's effective configuration is saved beside its results. Values come, in rising priority,
 from the preset, a YAML file and the command line; an unknown key is an error that names the
-closest valid one.
+closest valid one, and a value that no run could use is an error that names its range.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -143,6 +144,51 @@ class RunConfig:
     report: ReportConfig = field(default_factory=ReportConfig)
 
 
+_RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
+    ("0 to 4294967295 (2^32 - 1)", lambda value: 0 <= value < 2**32, ("seed",)),
+    (
+        "1 or more",
+        lambda value: value >= 1,
+        (
+            *("workers", "pretrain.epochs", "pretrain.repeats", "pretrain.batch_size", "pretrain.queue_size"),
+            *("pretrain.projection_dim", "pretrain.bn_splits", "pretrain.checkpoint_every"),
+            *("embed.batch_size", "embed.rows_per_file", "cluster.k", "cluster.n_init", "cluster.max_iter"),
+            *("query.max_budget", "report.random_draws", "report.umap_points", "report.contact_sheet"),
+        ),
+    ),
+    (
+        "0 or more",
+        lambda value: 0 <= value < math.inf,
+        ("pretrain.weight_decay", "pretrain.warmup_epochs", "pretrain.pool_memory_gib", "cluster.minibatch_above"),
+    ),
+    (
+        "more than 0",
+        lambda value: 0 < value < math.inf,
+        (
+            *("pretrain.learning_rate", "pretrain.loss_temperature", "pretrain.confidence_temperatures"),
+            *("pretrain.shuffle_gib", "query.temperature"),
+        ),
+    ),
+    ("0 to 1", lambda value: 0 <= value <= 1, ("pretrain.sgd_momentum", "pretrain.encoder_momentum")),
+)
+"""What numbers may be, whatever the pool; those of ``ingest`` are checked with the source, in ``data.catalogue``."""
+
+
+def check(config: RunConfig) -> None:
+    """Raise InputError for a number out of its range; names the setting, its value and the range."""
+    for words, holds, keys in _RANGES:
+        for key in keys:
+            group, _, name = key.rpartition(".")
+            value = getattr(getattr(config, group) if group else config, name)
+            for number in value if isinstance(value, tuple) else (value,):
+                if number is not None and not holds(number):
+                    raise InputError(f"'{key}' is {number}; give {words}.")
+    temperatures = config.pretrain.confidence_temperatures
+    if not temperatures or len(set(temperatures)) < len(temperatures):
+        given = ", ".join(map(str, temperatures)) or "empty"
+        raise InputError(f"'pretrain.confidence_temperatures' is {given}; give one or more, each of them once.")
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """The dataclass as JSON-ready plain values (tuples as lists)."""
 
@@ -198,22 +244,27 @@ def _override(config: Any, values: Mapping[str, Any], prefix: str) -> Any:
     for name, value in values.items():
         key = prefix + name
         if name not in hints:
-            raise InputError(_unknown_key(key))
+            raise InputError(_unknown_key(key, value))
         if dataclasses.is_dataclass(hints[name]):
             if not isinstance(value, Mapping):
                 raise InputError(f"'{key}' is a group of settings, not a value; write {key}.NAME=VALUE.")
             changes[name] = _override(getattr(config, name), value, f"{key}.")
+        elif isinstance(value, Mapping):
+            raise InputError(_unknown_key(key, value))
         else:
             changes[name] = _convert(key, value, hints[name])
     return dataclasses.replace(config, **changes)
 
 
-def _unknown_key(key: str) -> str:
+def _unknown_key(key: str, value: Any) -> str:
+    """The sentence; ``value`` may be settings below ``key``, of which the first is named."""
+    while isinstance(value, Mapping) and value:
+        name, value = next(iter(value.items()))
+        key = f"{key}.{name}"
     keys = valid_keys()
-    close = difflib.get_close_matches(key, keys, n=1, cutoff=0.4)
-    if not close:
-        leaf = key.rpartition(".")[2]
-        close = [valid for valid in keys if valid.rpartition(".")[2] == leaf][:1]
+    # The right name in a wrong group is more likely meant than what merely looks like it.
+    same_name = [valid for valid in keys if valid.rpartition(".")[2] == key.rpartition(".")[2]]
+    close = difflib.get_close_matches(key, same_name or keys, n=1, cutoff=0.0 if same_name else 0.4)
     hint = f"did you mean '{close[0]}'?" if close else f"valid ones are {', '.join(keys)}."
     return f"There is no setting '{key}'; {hint}"
 
@@ -237,7 +288,10 @@ def _convert(key: str, value: Any, hint: Any) -> Any:
             return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[str(value).lower()]
         if isinstance(value, bool) or (hint is int and isinstance(value, float) and not value.is_integer()):
             raise ValueError(value)
+        if hint is str and not isinstance(value, str | int | float):
+            raise TypeError(value)
         return hint(value)
     except (ValueError, TypeError, KeyError):
-        kind = {int: "a whole number", float: "a number", bool: "true or false"}.get(hint, "a list of numbers")
+        kinds = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+        kind = kinds.get(hint, "a list of numbers")
         raise InputError(f"'{key}' takes {kind}, not '{value}'.") from None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,9 +23,21 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import yaml
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
 
 from pipeline.errors import InputError
+
+_NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError, ProfileNotFound, CredentialRetrievalError)
+_CONFLICT_SECONDS = 0.1
+"""Between two tries where S3 says that another conditional put of the same key is under way."""
 
 
 @dataclass(frozen=True)
@@ -154,15 +167,7 @@ class Location:
         """
         data = _json_bytes(value)
         if self.is_s3:
-            bucket, _, key = self.path(name).partition("/")
-            try:
-                _s3().put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
-            except ClientError as error:
-                # 412: it exists; 409: another conditional put of the same key is under way.
-                if error.response["ResponseMetadata"]["HTTPStatusCode"] in (409, 412):
-                    return False
-                raise
-            return True
+            return _s3_put_if_absent(*self.path(name).partition("/")[::2], data)
         temporary = _local_temporary(self.path(name), data)
         try:
             os.link(temporary, self.path(name))
@@ -219,6 +224,9 @@ def open_source(uri: str) -> Location:
 
 def _absolute(uri: str) -> Location:
     """Workers have other working directories: a relative path is resolved here, once."""
+    scheme, separator, _ = uri.partition("://")
+    if not uri or (separator and scheme not in ("s3", "file")):
+        raise InputError(f"'{uri}' is no place that can be used; write a directory's path or s3://bucket/prefix.")
     location = Location(uri)
     return location if location.is_s3 else Location(location.root)
 
@@ -227,11 +235,13 @@ def _check_bucket(location: Location) -> None:
     bucket = location.root.partition("/")[0]
     try:
         _s3().head_bucket(Bucket=bucket)
-    except NoCredentialsError:
+    except _NO_CREDENTIALS as error:
         raise InputError(
-            f"No AWS credentials were found for '{location.uri}'; give them by environment variables, "
-            "a profile (AWS_PROFILE) or the machine's role."
+            f"No AWS credentials were found for '{location.uri}' ({_short(error)}); give them by environment "
+            "variables, a profile (AWS_PROFILE) or the machine's role."
         ) from None
+    except ParamValidationError:
+        raise InputError(f"'{location.uri}' names no valid bucket; write s3://bucket/prefix.") from None
     except ClientError as error:
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
         if status == 404:
@@ -243,7 +253,7 @@ def _check_bucket(location: Location) -> None:
                 f"The bucket '{bucket}' refuses these credentials (HTTP {status}); check the role's policy and region."
             ) from None
         raise
-    except BotoCoreError as error:
+    except (BotoCoreError, ValueError) as error:  # ValueError: the endpoint is no address
         raise InputError(
             f"'{location.uri}' cannot be reached ({_short(error)}); check AWS_ENDPOINT_URL and the network."
         ) from None
@@ -251,6 +261,22 @@ def _check_bucket(location: Location) -> None:
 
 def _s3() -> Any:
     return boto3.client("s3")
+
+
+def _s3_put_if_absent(bucket: str, key: str, data: bytes) -> bool:
+    while True:
+        try:
+            _s3().put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
+        except ClientError as error:
+            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+            if status == 412:  # it exists
+                return False
+            if status != 409:
+                raise
+            # Nobody has won yet: who is told "no" must be able to read the winner's file.
+            time.sleep(_CONFLICT_SECONDS)
+        else:
+            return True
 
 
 def _s3_objects(bucket: str, folder: str) -> Iterator[tuple[str, int, int]]:
@@ -276,7 +302,8 @@ def _local_files(folder: str, prefix: str, seen: set[tuple[int, int]]) -> Iterat
 
 
 def _short(error: Exception) -> str:
-    return str(error).splitlines()[0].rstrip(".")[:200]
+    """Its first line, to go into a sentence."""
+    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")[:200]
 
 
 def _json_bytes(value: Any) -> bytes:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline import dist
-from pipeline.artifacts import CONFIDENCE_SCHEMA, ConfidenceTable, Float64
+from pipeline.artifacts import CONFIDENCE_SCHEMA, Float64
 
 
 class ConfidenceAccumulator(nn.Module):
@@ -91,18 +91,3 @@ def _moments(count: np.ndarray, total: Tensor, squares: Tensor) -> tuple[Float64
         mean = total.cpu().numpy() / count
         variance = squares.cpu().numpy() / count - mean**2
     return mean, np.sqrt(np.maximum(variance, 0))
-
-
-def confidence_at(table: pa.Table, temperature: float) -> ConfidenceTable:
-    """The rows of one temperature, in ``sample_id`` order.
-
-    Raises:
-        ValueError: the table has no such temperature.
-    """
-    have = np.asarray(table["temperature"])
-    rows = np.isclose(have, temperature, rtol=1e-9, atol=0)
-    if not rows.any():
-        raise ValueError(f"no confidence at temperature {temperature}; there is {sorted(set(have.tolist()))}")
-    part = table.filter(pa.array(rows)).sort_by("sample_id")
-    columns = {name: np.asarray(part[name]) for name in part.column_names if name != "temperature"}
-    return ConfidenceTable(temperature=float(temperature), **columns)

@@ -25,7 +25,7 @@ def fit_to_pool(config: PretrainConfig, size: int, workers: int) -> tuple[Pretra
     notes: list[str] = []
     repeats = config.repeats or PAPER_REPEATS.get(size) or max(1, IMAGENET_DRAWS // size)
     splits, draws = config.bn_splits, size * repeats
-    _check(config, workers)
+    check_splits(config, workers)
     batch = config.batch_size
     if batch > draws:
         batch = draws // splits * splits
@@ -47,10 +47,9 @@ def fit_to_pool(config: PretrainConfig, size: int, workers: int) -> tuple[Pretra
     return replace(config, repeats=repeats, batch_size=batch, queue_size=queue), notes
 
 
-def _check(config: PretrainConfig, workers: int) -> None:
-    if config.epochs < 1:
-        raise InputError(f"pretrain.epochs is {config.epochs}; it has to be 1 or more.")
-    if config.bn_splits < 1 or config.batch_size % config.bn_splits or config.batch_size < 2 * config.bn_splits:
+def check_splits(config: PretrainConfig, workers: int) -> None:
+    """Raise InputError where batch, splits and workers do not divide: known before there is a pool."""
+    if config.batch_size % config.bn_splits or config.batch_size < 2 * config.bn_splits:
         raise InputError(
             f"pretrain.batch_size={config.batch_size} must be a multiple of pretrain.bn_splits={config.bn_splits}, "
             "with at least 2 images a split; change one of them."

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 import torchvision.models
 from torch import Tensor, nn
 
+from pipeline.checkpoint import Checkpoint
+
 BACKBONES = {"resnet18": torchvision.models.resnet18, "resnet50": torchvision.models.resnet50}
 
 
@@ -32,6 +34,11 @@ def build_encoder(arch: str, projection_dim: int) -> nn.Module:
 def batch_norms(module: nn.Module) -> list[nn.BatchNorm2d]:
     """All batch norm layers."""
     return [layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)]
+
+
+def encoder_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """The query encoder's weights of a checkpoint, for ``build_encoder``'s module."""
+    return checkpoint.part("model.query_encoder.encoder")
 
 
 class SplitEncoder(nn.Module):

@@ -48,12 +48,13 @@ def instance_probability(
         rows: the part of the batch to compute, n rows.
 
     Returns:
-        (n, T) float32.
+        (n, T) float64: at a temperature of 0.001 a similarity that is 0.1 behind gives e**-100, which
+        float32 rounds to 0, and images that are all 0 could not be ordered.
     """
     same = ids[rows, None] == ids
     own = torch.zeros_like(same)
     own[:, rows] = torch.eye(len(own), dtype=torch.bool, device=ids.device)
-    probability = first.new_zeros(len(own), len(temperatures), dtype=torch.float32)
+    probability = first.new_zeros(len(own), len(temperatures), dtype=torch.float64)
     for anchor, other in ((first, second), (second, first)):
         to_same_view = (anchor[rows].float() @ anchor.float().T).masked_fill_(same, -torch.inf)
         to_other_view = (anchor[rows].float() @ other.float().T).masked_fill_(same & ~own, -torch.inf)
@@ -61,5 +62,5 @@ def instance_probability(
         positive = to_other_view[own]
         for column, temperature in enumerate(temperatures):
             log_total = torch.logsumexp(similarity / temperature, 1)
-            probability[:, column] += torch.exp(positive / temperature - log_total) / 2
+            probability[:, column] += torch.exp((positive / temperature - log_total).double()) / 2
     return probability

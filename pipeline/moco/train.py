@@ -13,7 +13,6 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,14 +23,14 @@ from pipeline import device as devices
 from pipeline import dist
 from pipeline.artifacts import Int64
 from pipeline.checkpoint import Checkpoint
-from pipeline.config import PretrainConfig
 from pipeline.context import Context
 from pipeline.data.keyed import sample_keys
-from pipeline.data.sampler import Sampler, Step
+from pipeline.data.sampler import Step
 from pipeline.data.views import make_views, recipe_for
 from pipeline.moco.confidence import ConfidenceAccumulator
 from pipeline.moco.model import MoCo, batch_norms
 from pipeline.moco.objective import instance_probability, moco_logits, moco_loss
+from pipeline.moco.task import PretrainTask
 from pipeline.progress import Progress
 
 
@@ -42,26 +41,12 @@ class Pixels(Protocol):
         """(n, C, H, W) uint8 on the device, in the order of ids (n,)."""
 
 
-@dataclass(frozen=True)
-class PretrainTask:
-    """All that decides the result. ``config`` is fitted to the pool (see ``moco.fit``): repeats is a number."""
+def pretrain(task: PretrainTask, pixels: Pixels, context: Context) -> Checkpoint:
+    """Train from the last checkpoint, or from the start, to the end; report every epoch.
 
-    config: PretrainConfig
-    size: int
-    channels: int
-    seed: int
-    window: int
-    """Images in the shuffle window."""
-
-    @property
-    def sampler(self) -> Sampler:
-        """Which images make up which batch."""
-        assert self.config.repeats is not None
-        return Sampler(self.size, self.config.repeats, self.config.batch_size, self.seed, self.window)
-
-
-def pretrain(task: PretrainTask, pixels: Pixels, context: Context) -> None:
-    """Train from the last checkpoint, or from the start, to the end; report every epoch."""
+    Returns:
+        The final state, the same on every worker.
+    """
     training = Pretraining(task, context.device)
     context.say(f"pretrain on {dist.world_size()} worker(s), {context.device}, {training.precision_reason}")
     checkpoint = context.restore()
@@ -75,6 +60,7 @@ def pretrain(task: PretrainTask, pixels: Pixels, context: Context) -> None:
         last = epoch + 1 == task.config.epochs
         due = last or (epoch + 1) % task.config.checkpoint_every == 0
         context.report(metrics, training.checkpoint() if due else None)
+    return training.checkpoint()
 
 
 def local_rows(batch_size: int, splits: int) -> list[int]:
@@ -220,8 +206,3 @@ class Pretraining:
     def _to_device(self, array: Int64) -> Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(array))
         return tensor if self.device.type == "cpu" else tensor.pin_memory().to(self.device, non_blocking=True)
-
-
-def encoder_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """The query encoder's weights of a checkpoint, for ``build_encoder``'s module."""
-    return checkpoint.part("model.query_encoder.encoder")

@@ -7,14 +7,11 @@ from typing import Any
 
 import pyarrow as pa
 import ray.data
-import torch
-from safetensors.torch import load
 
 from pipeline.artifacts import PoolManifest, embedding_schema, images_of
 from pipeline.config import RunConfig
-from pipeline.embed import Embedder
 from pipeline.machine import cores
-from pipeline.on_ray.pretrain import WEIGHTS
+from pipeline.on_ray.plan import WEIGHTS
 from pipeline.on_ray.session import gpus
 from pipeline.stages import Stage, run_folder
 from pipeline.storage import Location
@@ -64,19 +61,23 @@ def _embed(
         num_cpus=0.5,
         num_gpus=1 if gpus() else 0,
     ).write_parquet(store.path(files), filesystem=store.filesystem, min_rows_per_file=config.embed.rows_per_file)
-    dimensions = len(load(weights)["fc.0.bias"])
-    return {"files": files, "size": pool.size, "dimensions": dimensions}
+    return {"files": files, "size": pool.size, "dimensions": trained["dimensions"]}
 
 
 class _EmbedImages:
     """One actor: loads the weights once, maps batches."""
 
     def __init__(self, weights: bytes, arch: str, shape: tuple[int, int, int]) -> None:
-        if torch.cuda.is_available():
-            self._embedder = Embedder(load(weights), arch, torch.device("cuda"))
-        else:
+        # Here, since only these actors need torch, and not the driver or those who read and write.
+        import torch
+        from safetensors.torch import load
+
+        from pipeline.embed import Embedder
+
+        if not torch.cuda.is_available():
             torch.set_num_threads(cores())
-            self._embedder = Embedder(load(weights), arch, torch.device("cpu"))
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._embedder = Embedder(load(weights), arch, device)
         self._shape = shape
 
     def __call__(self, batch: pa.Table) -> pa.Table:

@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.artifacts import ORDER_SCHEMA, PoolManifest
+from pipeline.artifacts import ORDER_SCHEMA, PoolManifest, confidence_at
 from pipeline.config import RunConfig
 from pipeline.data.pool import PoolReader
 from pipeline.errors import InputError
-from pipeline.moco.confidence import confidence_at
 from pipeline.on_ray.cluster import read_clustering
-from pipeline.on_ray.pretrain import CONFIDENCE
+from pipeline.on_ray.plan import CONFIDENCE
 from pipeline.select.handoff import label_studio_json, query_csv
 from pipeline.select.pool_view import PoolView
 from pipeline.select.registry import strategy

@@ -15,7 +15,7 @@ from pipeline.config import RunConfig, to_dict
 from pipeline.data.pool import PoolReader
 from pipeline.evaluate.coverage import classes_covered, entropy_bits, random_baseline
 from pipeline.on_ray.embeddings import read_embeddings
-from pipeline.on_ray.pretrain import HISTORY
+from pipeline.on_ray.plan import HISTORY
 from pipeline.on_ray.query import ORDER, pool_view
 from pipeline.report.page import ClassStatistics, EmbeddingMap, PoolArrays, QueryRow, ReportData, render
 from pipeline.report.projection import project_2d

@@ -46,6 +46,9 @@ def _embedded() -> dict[str, Any]:
     """Arguments of an embedded Ray. Its processes inherit this one's environment."""
     os.environ.update(_QUIET)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # One machine is not preempted, and the older reader needs half as many processes for the same files.
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+    os.environ.setdefault("RAY_DATA_USE_DATASOURCE_V2", "0")
     # A process takes seconds to import what it needs: keep those that are idle for the next stage.
     os.environ.setdefault("RAY_num_workers_soft_limit", "8")
     os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "120000")

@@ -71,8 +71,12 @@ class StreamedPixels:
             _read_images, fn_args=(self._reader,), batch_size=None, batch_format="pyarrow", num_cpus=0.25
         )
         batches = iter(stream.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2))
-        for ids, parts in zip(needed, reads, strict=True):
-            yield ids, np.concatenate([images_of(next(batches)["image"], *self._shape) for _ in parts])
+        for number, (ids, parts) in enumerate(zip(needed, reads, strict=True), start=1):
+            images = np.concatenate([images_of(next(batches)["image"], *self._shape) for _ in parts])
+            if number == len(needed):
+                # Read to its very end, or Ray Data takes it for abandoned and complains at shutdown.
+                assert next(batches, None) is None
+            yield ids, images
 
 
 def needed_by_window(sampler: Sampler, epoch: int, mine: slice) -> Iterator[Int64]:

@@ -13,7 +13,8 @@ from pipeline.context import LocalContext
 from pipeline.data.sampler import Step
 from pipeline.moco import model
 from pipeline.moco.resident import ResidentPixels
-from pipeline.moco.train import Pretraining, PretrainTask, pretrain
+from pipeline.moco.task import PretrainTask
+from pipeline.moco.train import Pretraining, pretrain
 from tests.tiny import TinyNet
 
 CONFIG = PretrainConfig(

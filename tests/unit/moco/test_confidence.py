@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.moco.confidence import ConfidenceAccumulator, confidence_at
+from pipeline.artifacts import confidence_at
+from pipeline.moco.confidence import ConfidenceAccumulator
 
 TEMPERATURES = (0.2, 0.05)
 

@@ -37,7 +37,6 @@ def test_the_queue_holds_whole_batches() -> None:
     [
         ({}, 9, 1, "pool of 9 images"),
         ({"batch_size": 100, "bn_splits": 8}, 1000, 1, "multiple"),
-        ({"epochs": 0}, 1000, 1, "pretrain.epochs"),
         ({"bn_splits": 4}, 1000, 5, "5 workers"),
     ],
 )

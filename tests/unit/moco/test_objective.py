@@ -68,10 +68,21 @@ def test_parts_of_the_batch_give_what_the_whole_gives() -> None:
     torch.testing.assert_close(torch.cat(parts), whole)
 
 
+def test_hard_images_keep_an_order_at_the_authors_temperature() -> None:
+    """Similarities 0.2 and 0.3 behind, at 0.001: e**-200 and e**-300, which are different and not 0."""
+    first = torch.eye(4)
+    second = torch.eye(4).roll(1, 0) * torch.tensor([[1.0], [0.98], [1.0], [0.95]])
+    second = F.normalize(second + 0.7 * torch.eye(4), dim=1)
+    hard = instance_probability(first, second, torch.arange(4), slice(0, 4), (0.001,))
+    assert (hard > 0).all() and len(hard.unique()) > 1 and (hard < 1e-45).any()
+
+
 def test_what_confidence_means_at_its_ends() -> None:
     same = _unit(1).float().expand(4, -1)
     alike = instance_probability(same, same, torch.arange(4), slice(0, 4), (0.05,))
-    torch.testing.assert_close(alike, torch.full((4, 1), 1 / 7))  # no better than chance among the 2N - 1 others
+    torch.testing.assert_close(
+        alike, torch.full((4, 1), 1 / 7, dtype=torch.float64)
+    )  # no better than chance among the 2N - 1 others
     apart = torch.eye(4)
     told = instance_probability(apart, apart, torch.arange(4), slice(0, 4), (0.05,))
     assert (told > 0.999).all()

@@ -10,7 +10,8 @@ from sklearn.datasets import load_digits
 from pipeline.config import PretrainConfig
 from pipeline.context import LocalContext
 from pipeline.moco.resident import ResidentPixels
-from pipeline.moco.train import Pretraining, PretrainTask, pretrain
+from pipeline.moco.task import PretrainTask
+from pipeline.moco.train import Pretraining, pretrain
 
 pytestmark = pytest.mark.usefixtures("tiny_encoder")
 

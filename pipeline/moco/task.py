@@ -1,0 +1,26 @@
+"""What pre-training is asked to do: small, and without torch, so that whoever plans it need not load that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.config import PretrainConfig
+from pipeline.data.sampler import Sampler
+
+
+@dataclass(frozen=True)
+class PretrainTask:
+    """All that decides the result. ``config`` is fitted to the pool (see ``moco.fit``): repeats is a number."""
+
+    config: PretrainConfig
+    size: int
+    channels: int
+    seed: int
+    window: int
+    """Images in the shuffle window."""
+
+    @property
+    def sampler(self) -> Sampler:
+        """Which images make up which batch."""
+        assert self.config.repeats is not None
+        return Sampler(self.size, self.config.repeats, self.config.batch_size, self.seed, self.window)

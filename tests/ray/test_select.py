@@ -1,0 +1,212 @@
+"""The main job end to end on a small real pool: what it writes, keeps, refuses, and that nothing else decides it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from jobs.cli import main
+from pipeline.artifacts import confidence_at
+from pipeline.data.sampler import Sampler
+from pipeline.storage import Location
+
+pytestmark = pytest.mark.usefixtures("local_ray")
+
+SIZE, BUDGET = 150, 12
+TINY = ["pretrain.epochs=2", "pretrain.batch_size=32", "pretrain.queue_size=64", "pretrain.bn_splits=2", "cluster.k=8"]
+TINY += ["report.umap_points=40", "report.random_draws=50"]
+
+
+@pytest.fixture(scope="module")
+def pool_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    digits = load_digits()
+    file = tmp_path_factory.mktemp("pool") / "digits150.npz"
+    images = (digits.images[:SIZE] * 15.9).astype(np.uint8)
+    np.savez(file, train_images=images, train_labels=digits.target[:SIZE, None].astype(np.uint8))
+    return file
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory, pool_file: Path) -> Location:
+    """A store with one finished run, "first"."""
+    store = Location(str(tmp_path_factory.mktemp("store")))
+    assert _select(store, pool_file, "first") == 0
+    return store
+
+
+def _select(store: Location, pool_file: Path, run: str, *more: str, budget: int = BUDGET) -> int:
+    flags = ["--pool", f"npz:{pool_file}", "--store", store.uri, "--run", run, "--budget", str(budget)]
+    return main(["select", *flags, "--set", *TINY, *more])
+
+
+def _query(store: Location, run: str) -> bytes:
+    return store.read_bytes(f"runs/{run}/query/query.csv")
+
+
+def _rows(store: Location, run: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(_query(store, run).decode())))
+
+
+def test_the_query_is_written_in_order_for_people_and_tools(done: Location) -> None:
+    text = _query(done, "first").decode()
+    assert text.splitlines()[0] == "rank,sample_id,key,cluster,confidence,variability"
+    rows = _rows(done, "first")
+    assert [int(row["rank"]) for row in rows] == list(range(1, BUDGET + 1))
+    assert len({row["sample_id"] for row in rows}) == BUDGET
+    assert {int(row["cluster"]) for row in rows[:8]} == set(range(8)), "round robin: every cluster once, then again"
+    order = done.read_table("runs/first/query/order.parquet")
+    assert sorted(order["sample_id"].to_pylist()) == list(range(SIZE))
+    assert [int(row["sample_id"]) for row in rows] == order["sample_id"].to_pylist()[:BUDGET]
+    tasks = json.loads(done.read_bytes("runs/first/query/query.labelstudio.json"))
+    assert [task["data"]["key"] for task in tasks] == [row["key"] for row in rows]
+
+
+def test_inside_a_cluster_the_lowest_confidence_comes_first(done: Location) -> None:
+    order = done.read_table("runs/first/query/order.parquet").to_pandas()
+    table = confidence_at(done.read_table("runs/first/pretrain/confidence.parquet"), 0.01)
+    assert np.allclose(order["confidence"], table.confidence[order["sample_id"]], equal_nan=True)
+    for _, cluster in order.groupby("cluster"):
+        assert cluster["confidence"].is_monotonic_increasing
+
+
+def test_every_draw_was_counted(done: Location) -> None:
+    table = confidence_at(done.read_table("runs/first/pretrain/confidence.parquet"), 0.05)
+    assert np.array_equal(table.count, Sampler(SIZE, 1, 32, seed=0, window=10**9).counts(2))
+
+
+def test_the_report_stands_alone_and_states_coverage(done: Location) -> None:
+    page = done.read_bytes("runs/first/report/report.html").decode()
+    assert "10 classes covered" in page and "data:image/png;base64" in page
+    assert "http://" not in page.replace("http://www.w3.org", "") and "<script" not in page
+
+
+def test_a_second_call_keeps_everything(done: Location, pool_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {name: done.read_bytes(f"runs/first/{name}/done.json") for name in ("pretrain", "query", "report")}
+    assert _select(done, pool_file, "first") == 0
+    assert capsys.readouterr().out.count("kept what is there") == 6
+    assert before == {name: done.read_bytes(f"runs/first/{name}/done.json") for name in before}
+
+
+@pytest.mark.parametrize(
+    ("setting", "named"), [("pretrain.epochs=3", "pretrain.epochs"), ("query.order=random", "query.order")]
+)
+def test_a_changed_setting_is_an_error_that_names_it(
+    done: Location, pool_file: Path, setting: str, named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = _query(done, "first")
+    assert _select(done, pool_file, "first", setting) == 2
+    error = capsys.readouterr().err
+    assert named in error and len(error.strip().splitlines()) == 1
+    assert _query(done, "first") == before
+
+
+def test_budgets_nest_and_a_larger_one_takes_over_all_work(
+    done: Location, pool_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["select", "--store", done.uri, "--from", "first", "--run", "more", "--budget", "30"]) == 0
+    assert capsys.readouterr().out.count("taken over from") == 3
+    more, first = _rows(done, "more"), _rows(done, "first")
+    assert len(more) == 30 and more[:BUDGET] == first
+
+
+def test_same_seed_same_bytes(done: Location, pool_file: Path, tmp_path: Path) -> None:
+    again = Location(str(tmp_path / "again"))
+    assert _select(again, pool_file, "second") == 0
+    assert _query(again, "second") == _query(done, "first")
+
+
+def test_row_order_in_the_pools_files_does_not_matter(done: Location, pool_file: Path, tmp_path: Path) -> None:
+    shuffled = Location(str(tmp_path / "shuffled"))
+    flags = ["--pool", f"npz:{pool_file}", "--store", shuffled.uri, "--run", "first"]
+    assert main(["ingest", *flags]) == 0
+    (folder,) = {
+        Path(name).parent for name, _, _ in shuffled.files("pools") if "/train/" in name and "labels" not in name
+    }
+    for file in (Path(shuffled.path("pools")) / folder).glob("*.parquet"):
+        table = pq.read_table(file)
+        order = np.random.default_rng(5).permutation(len(table))
+        pq.write_table(table.take(pa.array(order)), file, row_group_size=64)
+    assert _select(shuffled, pool_file, "first") == 0
+    assert _query(shuffled, "first") == _query(done, "first")
+
+
+def test_two_workers_give_what_one_gives(done: Location, pool_file: Path, tmp_path: Path) -> None:
+    two = Location(str(tmp_path / "two"))
+    assert _select(two, pool_file, "two", "--workers", "2") == 0
+    one = confidence_at(done.read_table("runs/first/pretrain/confidence.parquet"), 0.2)
+    other = confidence_at(two.read_table("runs/two/pretrain/confidence.parquet"), 0.2)
+    assert np.array_equal(one.count, other.count)
+    np.testing.assert_allclose(other.confidence, one.confidence, rtol=2e-2, atol=1e-4)
+    losses = [
+        [epoch["loss"] for epoch in store.read_json(f"runs/{run}/pretrain/history.json")]
+        for store, run in ((done, "first"), (two, "two"))
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+def test_the_stages_one_by_one_are_the_main_job(done: Location, pool_file: Path, tmp_path: Path) -> None:
+    single = Location(str(tmp_path / "single"))
+    flags = ["--store", single.uri, "--run", "steps"]
+    assert main(["ingest", "--pool", f"npz:{pool_file}", *flags, "--set", *TINY]) == 0
+    for job in ("pretrain", "embed", "cluster"):
+        assert main([job, *flags]) == 0
+    assert main(["query", *flags, "--budget", str(BUDGET)]) == 0
+    assert main(["report", *flags]) == 0
+    assert _query(single, "steps") == _query(done, "first")
+
+
+@pytest.mark.parametrize("budget", [1, SIZE])
+def test_budgets_of_one_and_of_all(done: Location, pool_file: Path, budget: int) -> None:
+    run = f"budget-{budget}"
+    assert main(["select", "--store", done.uri, "--from", "first", "--run", run, "--budget", str(budget)]) == 0
+    assert len(_rows(done, run)) == budget
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--budget", str(SIZE + 1)], "only 150 images"),
+        (["--budget", "5", "--set", "cluster.k=151"], "cluster.k is 151"),
+        (["--budget", "5", "--set", "cluster.backend=cuml"], "cuml"),
+        (["--budget", "5", "--set", "pretrain.bn_splits=100", "pretrain.batch_size=200"], "too small"),
+        (["--budget", "5", "--workers", "3"], "3 workers"),
+    ],
+)
+def test_what_only_the_pool_can_tell_is_refused_before_training(
+    done: Location, pool_file: Path, flags: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(["select", "--pool", f"npz:{pool_file}", "--store", done.uri, "--run", "bad", *flags])
+    error = capsys.readouterr().err
+    assert code == 2 and words in error and len(error.strip().splitlines()) == 1
+    assert not done.exists("runs/bad")
+
+
+def test_images_and_results_on_s3(make_bucket: Callable[[], str]) -> None:
+    bucket = make_bucket()
+    source, store = Location(f"s3://{bucket}/scans"), Location(f"s3://{bucket}/hacon")
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        picture = io.BytesIO()
+        Image.fromarray(rng.integers(0, 255, (20, 24, 3), dtype=np.uint8)).save(picture, "PNG")
+        source.write_bytes(f"ward-{number % 2}/{number:02}.png", picture.getvalue())
+    source.write_bytes("ward-0/broken.png", b"this is no picture")
+    settings = ["--image-size", "16", "--labels", "folder", "--set", *TINY, "cluster.k=4"]
+    flags = ["--pool", f"folder:{source.uri}", "--store", store.uri, "--run", "s3", "--budget", "6"]
+    assert main(["select", *flags, *settings]) == 0
+    keys = [row["key"] for row in _rows(store, "s3")]
+    assert len(keys) == 6 and all(key.startswith("ward-") for key in keys)
+    tasks: list[dict[str, Any]] = json.loads(store.read_bytes("runs/s3/query/query.labelstudio.json"))
+    assert tasks[0]["data"]["image"] == f"{source.uri}/{keys[0]}"
+    rejected = [name for name, _, _ in store.files("pools") if name.endswith("rejected.csv")]
+    assert b"broken.png" in store.read_bytes(f"pools/{rejected[0]}")

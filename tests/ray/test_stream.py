@@ -1,0 +1,60 @@
+"""Streamed images are the resident ones, in the order in which the sampler asks for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.artifacts import PoolManifest, image_column, pool_schema
+from pipeline.data.sampler import BLOCK, Sampler
+from pipeline.storage import Location
+
+SHAPE = (4, 5, 3)
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, (3 * BLOCK + 77, *SHAPE), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory, images: np.ndarray) -> tuple[Location, PoolManifest]:
+    import pyarrow as pa
+
+    store, n = Location(str(tmp_path_factory.mktemp("stream"))), len(images)
+    for part in np.array_split(np.arange(n), 3):
+        columns = [part, [str(i) for i in part], [bytes(32)] * len(part), image_column(images[part])]
+        store.write_table(f"pool/train/{part[0]:06}.parquet", pa.table(columns, schema=pool_schema(*SHAPE)))
+    return store, PoolManifest("p", "test", "pool", n, *SHAPE, {"train": n}, None, 0, 0, "")
+
+
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize("mine", [slice(0, 96), slice(32, 64)])
+@pytest.mark.parametrize("window", [BLOCK, 10**6])
+def test_every_batch_arrives_as_it_lies_in_the_pool(
+    pool: tuple[Location, PoolManifest], images: np.ndarray, mine: slice, window: int
+) -> None:
+    from pipeline.on_ray.stream import StreamedPixels
+
+    sampler = Sampler(len(images), 2, 96, seed=1, window=window)
+    stream = StreamedPixels(*pool, sampler, mine, first_epoch=1, epochs=3, device=torch.device("cpu"))
+    for epoch in (1, 2):
+        for step in sampler.epoch(epoch):
+            for ids in (step.ids[mine], step.ids[step.shuffle[mine]]):
+                expected = torch.from_numpy(images[ids]).permute(0, 3, 1, 2)
+                assert torch.equal(stream.fetch(ids), expected)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_workers_together_read_no_more_than_twice_the_pool_a_repeat(images: np.ndarray, workers: int) -> None:
+    from pipeline.on_ray.stream import needed_by_window
+
+    sampler = Sampler(len(images), 1, 96, seed=1, window=BLOCK)
+    share = 96 // workers
+    read = sum(
+        len(ids) for w in range(workers) for ids in needed_by_window(sampler, 0, slice(w * share, (w + 1) * share))
+    )
+    assert sampler.steps * 96 <= read <= 2 * sampler.steps * 96
