@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 JOBS = {
-    "select": "the main job: from images to query and report, all six stages in one go",
+    "select": "the main job: from images to query and report, all six in one",
     "ingest": "images anywhere -> a pool on the store",
     "pretrain": "pool -> MoCo v2 weights and every image's confidence",
     "embed": "pool + weights -> features",
@@ -26,8 +26,8 @@ def usage() -> str:
         "",
         *(f"  {name:<10} {purpose}" for name, purpose in JOBS.items()),
         "",
-        "  hacon select --pool digits --budget 20                    try it: real images, no network",
-        "  hacon select --pool folder:./scans --budget 50            your own images",
+        "  hacon select --pool digits --budget 20           try it: real images, no network",
+        "  hacon select --pool folder:./scans --budget 50   your own images",
         "  hacon select --pool folder:s3://b/scans --budget 50 --store s3://b/hacon",
     ]
     return "\n".join(lines)

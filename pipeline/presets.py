@@ -54,7 +54,6 @@ def small() -> RunConfig:
             warmup_epochs=1,
             bn_splits=2,
         ),
-        query=QueryConfig(temperature=0.01),
     )
 
 

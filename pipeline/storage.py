@@ -283,6 +283,8 @@ def _s3_objects(bucket: str, folder: str) -> Iterator[tuple[str, int, int]]:
     prefix = f"{folder}/" if folder else ""
     for page in _s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for item in page.get("Contents", ()):
+            if item["Key"].endswith("/"):  # what the console leaves for a folder
+                continue
             yield item["Key"][len(prefix) :], item["Size"], int(item["LastModified"].timestamp() * 1e9)
 
 
@@ -315,9 +317,13 @@ def _local_temporary(path: str, data: bytes) -> str:
     folder = os.path.dirname(path)
     os.makedirs(folder, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=folder, prefix=".tmp-")
-    with os.fdopen(handle, "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.chmod(temporary, 0o644)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)
+    except OSError:
+        os.unlink(temporary)
+        raise
     return temporary

@@ -49,17 +49,16 @@ def _embed(
     weights = store.read_bytes(f"{trained['folder']}/{WEIGHTS}")
     workers = min(config.workers, gpus()) or 1
     say(f"embed {pool.size} images on {f'{workers} GPU(s)' if gpus() else 'the CPU'}")
-    images = ray.data.read_parquet(
-        store.path(f"{pool.folder}/train"), filesystem=store.filesystem, columns=["sample_id", "image"]
-    )
+    source = ray.data.read_parquet(store.path(f"{pool.folder}/train"), filesystem=store.filesystem)
+    images = source.select_columns(["sample_id", "image"])
     images.map_batches(
         _EmbedImages,
         fn_constructor_args=(weights, trained["arch"], (pool.height, pool.width, pool.channels)),
         batch_size=config.embed.batch_size,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=workers),
-        num_cpus=0.5,
-        num_gpus=1 if gpus() else 0,
+        # Without a GPU the actors ask for what readers ask for, so that Ray Data lets them read for themselves.
+        **({"num_gpus": 1} if gpus() else {}),
     ).write_parquet(store.path(files), filesystem=store.filesystem, min_rows_per_file=config.embed.rows_per_file)
     return {"files": files, "size": pool.size, "dimensions": trained["dimensions"]}
 

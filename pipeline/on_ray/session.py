@@ -31,7 +31,9 @@ def ray_session(say: Callable[[str], None]) -> Iterator[None]:
     ours = not ray.is_initialized()
     if ours:
         embedded = "RAY_ADDRESS" not in os.environ
-        ray.init(logging_level=logging.ERROR, **(_embedded() if embedded else {"runtime_env": {"env_vars": _QUIET}}))
+        arguments = _embedded() if embedded else {"runtime_env": {"env_vars": _QUIET}}
+        # In every process: Ray's libraries tell a terminal more than it can hold; all of it is in Ray's log files.
+        ray.init(logging_level=logging.ERROR, logging_config=ray.LoggingConfig(log_level="ERROR"), **arguments)
         say(f"Ray {ray.__version__}: {'embedded, ' if embedded else ''}{_resources()}")
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -14,12 +15,8 @@ from pipeline.artifacts import ORDER_SCHEMA
 
 def query_csv(query: pa.Table) -> str:
     """``rank,sample_id,key,cluster,confidence,variability``, one line an image, in order."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(ORDER_SCHEMA.names)
-    for row in query.to_pylist():
-        writer.writerow([_plain(row[name]) for name in ORDER_SCHEMA.names])
-    return text.getvalue()
+    rows = ([_plain(row[name]) for name in ORDER_SCHEMA.names] for row in query.to_pylist())
+    return "".join(_csv_line(row) for row in (ORDER_SCHEMA.names, *rows))
 
 
 def label_studio_json(query: pa.Table, image_prefix: str | None) -> str:
@@ -30,6 +27,13 @@ def label_studio_json(query: pa.Table, image_prefix: str | None) -> str:
     """
     tasks = [_task(row, image_prefix) for row in query.to_pylist()]
     return json.dumps(tasks, indent=1, ensure_ascii=False) + "\n"
+
+
+def _csv_line(values: Sequence[Any]) -> str:
+    """Written with both letters of a line's end, so that either of them is quoted in a key (Python 3.11: only then)."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerow(values)
+    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _task(row: dict[str, Any], image_prefix: str | None) -> dict[str, Any]:

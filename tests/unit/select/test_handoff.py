@@ -1,0 +1,154 @@
+"""The query's files, letter by letter, and read back by other readers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pytest
+
+from pipeline.artifacts import ORDER_SCHEMA
+from pipeline.select.handoff import label_studio_json, query_csv
+
+ODD_KEYS = [
+    "a,b.png",
+    'say "hi".png',
+    "two\nlines.png",
+    "carriage\rreturn.png",
+    "größe/图像 1.png",
+    " spaces ",
+    "'=1+1",
+    "tab\t.png",
+    "007",
+]
+
+
+def query(rows: list[tuple[int, int, str, int, float, float]]) -> pa.Table:
+    """Rows in the columns' order as a table of ORDER_SCHEMA."""
+    return pa.Table.from_pylist([dict(zip(ORDER_SCHEMA.names, row, strict=True)) for row in rows], ORDER_SCHEMA)
+
+
+SMALL = [
+    (1, 1204, "scans/a.png", 3, 0.125, 0.0625),
+    (2, 0, "scans/b.png", 0, 1 / 3, 0.0),
+    (3, 77, "scans/c.png", 29, 1.0, 1e-12),
+]
+
+
+def odd() -> pa.Table:
+    return query([(rank, 10 * rank, key, 0, 0.5, 0.25) for rank, key in enumerate(ODD_KEYS, 1)])
+
+
+# ---- query.csv ---------------------------------------------------------------------------
+
+
+def test_a_small_query_letter_by_letter() -> None:
+    assert query_csv(query(SMALL)) == (
+        "rank,sample_id,key,cluster,confidence,variability\n"
+        "1,1204,scans/a.png,3,0.125,0.0625\n"
+        "2,0,scans/b.png,0,0.333333333,0.0\n"
+        "3,77,scans/c.png,29,1.0,1e-12\n"
+    )
+
+
+def test_an_empty_query_is_its_header() -> None:
+    assert query_csv(query([])) == "rank,sample_id,key,cluster,confidence,variability\n"
+
+
+def test_what_is_not_a_number_is_an_empty_field() -> None:
+    text = query_csv(query([(1, 5, "a", 0, math.nan, math.nan), (2, 6, "b", 1, 0.5, math.nan)]))
+    assert text.splitlines()[1:] == ["1,5,a,0,,", "2,6,b,1,0.5,"]
+
+
+def test_columns_come_by_name_and_rows_in_the_tables_order() -> None:
+    table = query(SMALL[::-1])
+    turned = table.select(table.column_names[::-1])
+    assert query_csv(turned) == query_csv(table)
+    assert [line.partition(",")[0] for line in query_csv(turned).splitlines()] == ["rank", "3", "2", "1"]
+
+
+def test_keys_come_back_as_they_were_from_pythons_reader() -> None:
+    rows = list(csv.DictReader(io.StringIO(query_csv(odd()), newline="")))
+    assert [row["key"] for row in rows] == ODD_KEYS
+    assert [row["sample_id"] for row in rows] == [str(10 * rank) for rank in range(1, len(ODD_KEYS) + 1)]
+
+
+def test_keys_come_back_as_they_were_from_arrows_reader() -> None:
+    read = pyarrow.csv.read_csv(
+        pa.BufferReader(query_csv(odd()).encode()),
+        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+        convert_options=pyarrow.csv.ConvertOptions(column_types=ORDER_SCHEMA),
+    )
+    assert read.equals(odd())
+
+
+def test_only_keys_that_need_quotes_get_them() -> None:
+    lines = query_csv(query([(1, 1, "plain key.png", 0, 0.5, 0.5), (2, 2, 'a,"b"', 0, 0.5, 0.5)])).splitlines()
+    assert lines[1:] == ["1,1,plain key.png,0,0.5,0.5", '2,2,"a,""b""",0,0.5,0.5']
+
+
+def test_nine_digits_tell_neighbouring_confidences_apart() -> None:
+    values = np.random.default_rng(0).uniform(0, 1, 200) ** 8
+    rows = [(rank, rank, str(rank), 0, float(value), 0.0) for rank, value in enumerate(values, 1)]
+    read = [float(row["confidence"]) for row in csv.DictReader(io.StringIO(query_csv(query(rows))))]
+    np.testing.assert_allclose(read, values, rtol=5e-9, atol=0)
+    assert np.array_equal(np.argsort(read), np.argsort(values))
+
+
+# ---- Label Studio ------------------------------------------------------------------------
+
+
+def tasks(table: pa.Table, prefix: str | None) -> list[dict[str, Any]]:
+    """The parsed file."""
+    text = label_studio_json(table, prefix)
+    assert text.endswith("]\n")
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    parsed: list[dict[str, Any]] = json.loads(text, parse_constant=refuse)
+    return parsed
+
+
+def test_tasks_have_label_studios_shape_in_order() -> None:
+    # Its import format: a list of objects with "data", to which a template refers as $image.
+    assert tasks(query(SMALL[:2]), None) == [
+        {
+            "data": {"image": "scans/a.png", "rank": 1, "sample_id": 1204, "key": "scans/a.png", "cluster": 3},
+            "meta": {"confidence": 0.125},
+        },
+        {
+            "data": {"image": "scans/b.png", "rank": 2, "sample_id": 0, "key": "scans/b.png", "cluster": 0},
+            "meta": {"confidence": 0.333333333},
+        },
+    ]
+
+
+@pytest.mark.parametrize("prefix", ["s3://bucket/scans", "s3://bucket/scans/"])
+def test_an_image_is_found_below_its_folder(prefix: str) -> None:
+    found = tasks(query([(1, 5, "day 1/ä.png", 0, 0.5, 0.5)]), prefix)
+    assert found[0]["data"]["image"] == "s3://bucket/scans/day 1/ä.png"
+    assert found[0]["data"]["key"] == "day 1/ä.png"
+
+
+def test_the_root_folder_stays_a_root() -> None:
+    assert tasks(query([(1, 5, "a.png", 0, 0.5, 0.5)]), "/")[0]["data"]["image"] == "/a.png"
+
+
+def test_odd_keys_stay_themselves_in_json_and_can_be_read_by_people() -> None:
+    assert [task["data"]["key"] for task in tasks(odd(), None)] == ODD_KEYS
+    assert "größe/图像 1.png" in label_studio_json(odd(), None)
+
+
+def test_nan_is_null_in_json() -> None:
+    assert tasks(query([(1, 5, "a", 0, math.nan, math.nan)]), None)[0]["meta"] == {"confidence": None}
+
+
+def test_no_tasks() -> None:
+    assert tasks(query([]), None) == []
