@@ -27,6 +27,7 @@ from pipeline.on_ray.pretrain import run_pretrain
 from pipeline.on_ray.query import QUERY, TASKS, check_query, run_query
 from pipeline.on_ray.report import PAGE, next_command, run_report
 from pipeline.on_ray.session import ray_session
+from pipeline.on_ray.warm_up import warm_up
 from pipeline.storage import Location
 
 PURPOSE = "Choose which images to label first: the whole way from images to query and report."
@@ -37,6 +38,7 @@ def select(config: RunConfig, store: Location) -> None:
     checked(config.ingest)
     check_splits(config.pretrain, config.workers)
     check_query(config)
+    warm_up()
     with ray_session(say):
         check_backend(config)
         pool = ingest(config, store, say)

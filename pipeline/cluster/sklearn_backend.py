@@ -6,8 +6,6 @@ import warnings
 from collections.abc import Iterator
 
 import numpy as np
-from sklearn.cluster import KMeans, MiniBatchKMeans
-from sklearn.exceptions import ConvergenceWarning
 
 from pipeline.artifacts import Float32
 from pipeline.cluster.assignment import Chunks, check_k
@@ -21,6 +19,10 @@ PASSES = 3
 
 def fit(features: Float32, k: int, seed: int, n_init: int, max_iter: int) -> Float32:
     """Centroids (K, D) of ``features`` (N, D): k-means++ starts, Lloyd's iterations, best of ``n_init``."""
+    # Here and below: seconds to load, which whoever only asks for a backend does not pay.
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
     model = KMeans(n_clusters=k, init="k-means++", n_init=n_init, max_iter=max_iter, random_state=seed)
     with warnings.catch_warnings():
         # "Fewer distinct clusters than asked for": the door finds that out itself, and refuses.
@@ -38,6 +40,8 @@ def fit_minibatch(chunks: Chunks, k: int, seed: int, n_init: int, max_iter: int)
     Raises:
         InputError: ``k`` is below 1 or above the number of rows.
     """
+    from sklearn.cluster import MiniBatchKMeans
+
     sample = _uniform_sample(chunks, max(SAMPLE_ROWS, 100 * k), seed)
     check_k(k, len(sample))  # a sample below its size is the whole stream
     model = MiniBatchKMeans(

@@ -21,7 +21,7 @@ from pipeline.artifacts import confidence_at
 from pipeline.data.sampler import Sampler
 from pipeline.storage import Location
 
-pytestmark = pytest.mark.usefixtures("local_ray")
+pytestmark = [pytest.mark.usefixtures("local_ray"), pytest.mark.timeout(900)]
 
 SIZE, BUDGET = 150, 12
 TINY = ["pretrain.epochs=2", "pretrain.batch_size=32", "pretrain.queue_size=64", "pretrain.bn_splits=2", "cluster.k=8"]
@@ -120,25 +120,21 @@ def test_budgets_nest_and_a_larger_one_takes_over_all_work(
     assert len(more) == 30 and more[:BUDGET] == first
 
 
-def test_same_seed_same_bytes(done: Location, pool_file: Path, tmp_path: Path) -> None:
-    again = Location(str(tmp_path / "again"))
-    assert _select(again, pool_file, "second") == 0
-    assert _query(again, "second") == _query(done, "first")
-
-
-def test_row_order_in_the_pools_files_does_not_matter(done: Location, pool_file: Path, tmp_path: Path) -> None:
-    shuffled = Location(str(tmp_path / "shuffled"))
-    flags = ["--pool", f"npz:{pool_file}", "--store", shuffled.uri, "--run", "first"]
-    assert main(["ingest", *flags]) == 0
-    (folder,) = {
-        Path(name).parent for name, _, _ in shuffled.files("pools") if "/train/" in name and "labels" not in name
-    }
-    for file in (Path(shuffled.path("pools")) / folder).glob("*.parquet"):
+def test_stage_by_stage_on_shuffled_files_gives_the_same_bytes(done: Location, pool_file: Path, tmp_path: Path) -> None:
+    """Three promises in one run: same seed, same bytes; row order in files decides nothing; stages are the main job."""
+    single = Location(str(tmp_path / "single"))
+    flags = ["--store", single.uri, "--run", "steps"]
+    assert main(["ingest", "--pool", f"npz:{pool_file}", *flags, "--set", *TINY]) == 0
+    files = [name for name, _, _ in single.files("pools") if "/train/" in name]
+    assert files
+    for file in (Path(single.path("pools")) / name for name in files):
         table = pq.read_table(file)
-        order = np.random.default_rng(5).permutation(len(table))
-        pq.write_table(table.take(pa.array(order)), file, row_group_size=64)
-    assert _select(shuffled, pool_file, "first") == 0
-    assert _query(shuffled, "first") == _query(done, "first")
+        pq.write_table(table.take(pa.array(np.random.default_rng(5).permutation(len(table)))), file, row_group_size=64)
+    for job in ("pretrain", "embed", "cluster"):
+        assert main([job, *flags]) == 0
+    assert main(["query", *flags, "--budget", str(BUDGET)]) == 0
+    assert main(["report", *flags]) == 0
+    assert _query(single, "steps") == _query(done, "first")
 
 
 def test_two_workers_give_what_one_gives(done: Location, pool_file: Path, tmp_path: Path) -> None:
@@ -153,17 +149,6 @@ def test_two_workers_give_what_one_gives(done: Location, pool_file: Path, tmp_pa
         for store, run in ((done, "first"), (two, "two"))
     ]
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
-
-
-def test_the_stages_one_by_one_are_the_main_job(done: Location, pool_file: Path, tmp_path: Path) -> None:
-    single = Location(str(tmp_path / "single"))
-    flags = ["--store", single.uri, "--run", "steps"]
-    assert main(["ingest", "--pool", f"npz:{pool_file}", *flags, "--set", *TINY]) == 0
-    for job in ("pretrain", "embed", "cluster"):
-        assert main([job, *flags]) == 0
-    assert main(["query", *flags, "--budget", str(BUDGET)]) == 0
-    assert main(["report", *flags]) == 0
-    assert _query(single, "steps") == _query(done, "first")
 
 
 @pytest.mark.parametrize("budget", [1, SIZE])
