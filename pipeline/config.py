@@ -211,6 +211,11 @@ def override(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
     return _override(config, _nest(values), prefix="")
 
 
+def store_flag(config: RunConfig) -> str:
+    """What a command that goes on with this run has to say of its store; nothing for the default one."""
+    return "" if config.store == RunConfig.store else f" --store {config.store}"
+
+
 def valid_keys(config_type: type = RunConfig, prefix: str = "") -> list[str]:
     """All dotted keys, e.g. "pretrain.epochs"."""
     keys = []

@@ -12,7 +12,7 @@ import ray
 from pipeline.artifacts import CLUSTER_SCHEMA, Clustering, by_sample_id
 from pipeline.cluster import choose_backend, kmeans
 from pipeline.cluster.umap2d import umap2d
-from pipeline.config import ClusterConfig, RunConfig
+from pipeline.config import ClusterConfig, RunConfig, store_flag
 from pipeline.errors import InputError
 from pipeline.on_ray.embeddings import read_embeddings
 from pipeline.on_ray.session import gpus
@@ -63,7 +63,7 @@ def cluster_stage(config: RunConfig, store: Location, embedded: dict[str, Any]) 
             "cluster.max_iter": settings.max_iter,
             "cluster.minibatch_above": settings.minibatch_above,
         },
-        f"start a new run that takes over what it can: --run NEW --from {config.run}",
+        f"start a new run that takes over what it can: --run NEW --from {config.run}{store_flag(config)}",
         reuse=None if config.reuse is None else run_folder(config.reuse, "clusters"),
     )
 

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from pipeline.artifacts import PoolManifest
-from pipeline.config import RunConfig, to_dict
+from pipeline.config import RunConfig, store_flag, to_dict
 from pipeline.moco.fit import fit_to_pool
 from pipeline.moco.task import PretrainTask
 from pipeline.on_ray.plan import HISTORY, KEPT, WorkerPlan
@@ -37,7 +37,7 @@ def pretrain_stage(config: RunConfig, store: Location, pool: PoolManifest) -> tu
         store,
         run_folder(config.run, "pretrain"),
         {"pool": pool.fingerprint, "seed": config.seed, **{f"pretrain.{k}": v for k, v in decisive.items()}},
-        f"keep the setting, or start a new run with --run (now '{config.run}').",
+        f"keep the setting, or start a new run with --run NEW{store_flag(config)}",
         reuse=None if config.reuse is None else run_folder(config.reuse, "pretrain"),
     )
     return stage, task, notes

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.artifacts import ORDER_SCHEMA, PoolManifest, confidence_at
-from pipeline.config import RunConfig
+from pipeline.config import RunConfig, store_flag
 from pipeline.data.pool import PoolReader
 from pipeline.errors import InputError
 from pipeline.on_ray.cluster import read_clustering
@@ -69,7 +69,7 @@ def run_query(
             "query.temperature": settings.temperature,
             "query.max_budget": settings.max_budget,
         },
-        f"start a new run that takes over what it can: --run NEW --from {config.run}",
+        f"start a new run that takes over what it can: --run NEW --from {config.run}{store_flag(config)}",
     )
     return stage.run(lambda: _query(config, store, pool, trained, clustered, stage.folder), say)
 

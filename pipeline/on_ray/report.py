@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.artifacts import ORDER_SCHEMA, PoolManifest
-from pipeline.config import RunConfig, to_dict
+from pipeline.config import RunConfig, store_flag, to_dict
 from pipeline.data.pool import PoolReader
 from pipeline.evaluate.coverage import classes_covered, entropy_bits, random_baseline
 from pipeline.on_ray.embeddings import read_embeddings
@@ -44,7 +44,7 @@ def run_report(
         store,
         run_folder(config.run, "report"),
         {"query": results["query"]["fingerprint"], **{f"report.{key}": value for key, value in settings.items()}},
-        f"start a new run that takes over what it can: --run NEW --from {config.run}",
+        f"start a new run that takes over what it can: --run NEW --from {config.run}{store_flag(config)}",
     )
 
     def work() -> dict[str, Any]:
@@ -93,9 +93,8 @@ def _report_data(
 
 def next_command(config: RunConfig) -> str:
     """What continues this run: twice the budget, all work taken over."""
-    return f"hacon select --from {config.run} --run {config.run}-more --budget {2 * config.query.budget}" + (
-        "" if config.store == RunConfig.store else f" --store {config.store}"
-    )
+    more = f"--run {config.run}-more --budget {2 * config.query.budget}"
+    return f"hacon select --from {config.run} {more}{store_flag(config)}"
 
 
 def _query_rows(order: pa.Table) -> list[QueryRow]:
