@@ -111,7 +111,5 @@ def required(store: Location, run: str, stage: str, job: str) -> dict[str, Any]:
     """
     result = finished(store, run_folder(run, stage))
     if result is None:
-        raise InputError(
-            f"Run '{run}' has no finished {stage} on '{store.show()}'; first: hacon {job} --run {run} --store {store.show()}"
-        )
+        raise InputError(f"Run '{run}' has no finished {stage} on '{store.show()}'; first: hacon {job} --run {run}")
     return result
