@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -16,6 +15,16 @@ from pipeline.presets import PRESETS, preset
 from pipeline.storage import Location, open_store
 
 Job = Callable[[RunConfig, Location], None]
+
+JOBS = {
+    "select": "the main job: from images to query and report, all six in one",
+    "ingest": "images anywhere -> a pool on the store",
+    "pretrain": "pool -> MoCo v2 weights and every image's confidence",
+    "embed": "pool + weights -> features",
+    "cluster": "features -> K clusters",
+    "query": "clusters + confidence -> the order in which to label",
+    "report": "everything -> one HTML page",
+}
 
 _FLAGS = {
     "run": "run",
@@ -55,11 +64,11 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(f"{message}; see {self.prog} --help")
 
 
-def parser(name: str, purpose: str) -> argparse.ArgumentParser:
+def parser(name: str) -> argparse.ArgumentParser:
     """The flags of one job."""
     parse = _Parser(
         prog=f"hacon {name}",
-        description=purpose,
+        description=JOBS[name],
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
@@ -122,25 +131,25 @@ def saved_config(store: Location, run: str | None) -> dict[str, Any] | None:
 
 
 def _build(name: str | None, base: dict[str, Any], values: dict[str, Any]) -> RunConfig:
-    start = preset(str(name or base.get("preset") or "small"))
+    begun = base.get("preset")
+    if name and begun and name != begun:
+        raise InputError(f"--preset {name} and a settings file that began as preset '{begun}'; keep one of the two.")
+    start = preset(str(name or begun or "small"))
     return override(override(start, {**base, "preset": start.preset}), values)
 
 
-def save_config(config: RunConfig, store: Location) -> None:
-    """Beside the results, in a form that --config reads."""
+def save_config(config: RunConfig, store: Location, *, first: bool = False) -> None:
+    """Beside the results, in a form that --config reads. ``first``: only where the run has none yet."""
+    if first and store.is_file(f"runs/{config.run}/config.yaml"):
+        return
     text = yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
     store.write_bytes(f"runs/{config.run}/config.yaml", text.encode())
 
 
-def say(text: str) -> None:
-    """One line of progress with the time of day."""
-    print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
-
-
-def run_job(name: str, purpose: str, job: Job, argv: Sequence[str] | None) -> int:
+def run_job(name: str, job: Job, argv: Sequence[str] | None) -> int:
     """Parse, configure, run. Bad input ends with one sentence and exit code 2; a bug with its traceback."""
     try:
-        config, store = configure(vars(parser(name, purpose).parse_args(argv)))
+        config, store = configure(vars(parser(name).parse_args(argv)))
         job(config, store)
     except InputError as error:
         print(f"hacon {name}: {error}", file=sys.stderr)

@@ -6,15 +6,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-JOBS = {
-    "select": "the main job: from images to query and report, all six in one",
-    "ingest": "images anywhere -> a pool on the store",
-    "pretrain": "pool -> MoCo v2 weights and every image's confidence",
-    "embed": "pool + weights -> features",
-    "cluster": "features -> K clusters",
-    "query": "clusters + confidence -> the order in which to label",
-    "report": "everything -> one HTML page",
-}
+from jobs.arguments import JOBS, parser
 
 
 def usage() -> str:
@@ -42,7 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[0] not in JOBS:
         print(f"hacon: there is no job '{arguments[0]}'; choose one of {', '.join(JOBS)}.", file=sys.stderr)
         return 2
-    # Imported here, so that `hacon --help` answers at once.
+    # Imported here, so that help answers at once.
+    if {"-h", "--help"} & set(arguments[1:]):
+        parser(arguments[0]).print_help()
+        return 0
     job = importlib.import_module(f"jobs.{arguments[0]}")
     code: int = job.main(arguments[1:])
     return code

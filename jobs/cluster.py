@@ -5,19 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from jobs.arguments import run_job, save_config, say
-from pipeline.config import RunConfig
+from jobs.arguments import run_job, save_config
+from pipeline.config import RunConfig, this_run
 from pipeline.on_ray.cluster import check_backend, clusters_for, run_cluster
 from pipeline.on_ray.session import ray_session
+from pipeline.progress import say
 from pipeline.stages import required
 from pipeline.storage import Location
-
-PURPOSE = "Cluster the embeddings."
 
 
 def cluster_job(config: RunConfig, store: Location) -> None:
     """One stage of ``jobs.select``."""
-    embedded = required(store, config.run, "embeddings", "embed")
+    embedded = required(config, store, "embeddings")
     clusters_for(config, embedded["size"])
     with ray_session(say):
         check_backend(config)
@@ -25,13 +24,13 @@ def cluster_job(config: RunConfig, store: Location) -> None:
     save_config(config, store)
     print(
         f"\n{clustered['k']} clusters by {clustered['backend']}\n"
-        f"  {store.show(clustered['folder'])}\nNext:\n  hacon query --run {config.run} --budget B"
+        f"  {store.show(clustered['folder'])}\nNext:\n  hacon query {this_run(config)} --budget B"
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    return run_job("cluster", PURPOSE, cluster_job, argv)
+    return run_job("cluster", cluster_job, argv)
 
 
 if __name__ == "__main__":

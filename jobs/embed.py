@@ -5,32 +5,31 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from jobs.arguments import run_job, save_config, say
-from pipeline.config import RunConfig
+from jobs.arguments import run_job, save_config
+from pipeline.config import RunConfig, this_run
 from pipeline.on_ray.embed import run_embed
 from pipeline.on_ray.ingest import ingested
 from pipeline.on_ray.session import ray_session
+from pipeline.progress import say
 from pipeline.stages import required
 from pipeline.storage import Location
-
-PURPOSE = "Embed a pool with the trained encoder."
 
 
 def embed_job(config: RunConfig, store: Location) -> None:
     """One stage of ``jobs.select``."""
-    trained = required(store, config.run, "pretrain", "pretrain")
+    trained = required(config, store, "pretrain")
     with ray_session(say):
         embedded = run_embed(config, store, ingested(config, store), trained, say)
     save_config(config, store)
     print(
         f"\n{embedded['size']} embeddings of {embedded['dimensions']} dimensions\n"
-        f"  {store.show(embedded['files'])}\nNext:\n  hacon cluster --run {config.run} --budget B"
+        f"  {store.show(embedded['files'])}\nNext:\n  hacon cluster {this_run(config)} --budget B"
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    return run_job("embed", PURPOSE, embed_job, argv)
+    return run_job("embed", embed_job, argv)
 
 
 if __name__ == "__main__":

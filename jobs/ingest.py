@@ -5,14 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from jobs.arguments import run_job, save_config, say
-from pipeline.config import RunConfig
+from jobs.arguments import run_job, save_config
+from pipeline.config import RunConfig, this_run
 from pipeline.data.catalogue import checked
 from pipeline.on_ray.ingest import ingest
 from pipeline.on_ray.session import ray_session
+from pipeline.progress import say
 from pipeline.storage import Location
-
-PURPOSE = "Read images into a pool on the store."
 
 
 def ingest_job(config: RunConfig, store: Location) -> None:
@@ -24,13 +23,13 @@ def ingest_job(config: RunConfig, store: Location) -> None:
     print(
         f"\nPool {pool.name}: {pool.size} images, "
         f"{pool.duplicates} duplicates and {pool.rejected} unreadable left out\n"
-        f"  {store.show(f'pools/{pool.name}')}\nNext:\n  hacon pretrain --run {config.run}"
+        f"  {store.show(f'pools/{pool.name}')}\nNext:\n  hacon pretrain {this_run(config)}"
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    return run_job("ingest", PURPOSE, ingest_job, argv)
+    return run_job("ingest", ingest_job, argv)
 
 
 if __name__ == "__main__":

@@ -5,14 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from jobs.arguments import run_job, save_config, say
-from pipeline.config import RunConfig
+from jobs.arguments import run_job, save_config
+from pipeline.config import RunConfig, this_run
 from pipeline.on_ray.ingest import ingested
 from pipeline.on_ray.pretrain import run_pretrain
 from pipeline.on_ray.session import ray_session
+from pipeline.progress import say
 from pipeline.storage import Location
-
-PURPOSE = "Train MoCo v2 on a pool and accumulate confidences."
 
 
 def pretrain_job(config: RunConfig, store: Location) -> None:
@@ -22,13 +21,13 @@ def pretrain_job(config: RunConfig, store: Location) -> None:
     save_config(config, store)
     print(
         f"\nTrained to a loss of {trained['loss']:.3f}\n"
-        f"  {store.show(trained['folder'])}\nNext:\n  hacon embed --run {config.run}"
+        f"  {store.show(trained['folder'])}\nNext:\n  hacon embed {this_run(config)}"
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    return run_job("pretrain", PURPOSE, pretrain_job, argv)
+    return run_job("pretrain", pretrain_job, argv)
 
 
 if __name__ == "__main__":

@@ -5,32 +5,31 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from jobs.arguments import run_job, save_config, say
-from pipeline.config import RunConfig
+from jobs.arguments import run_job, save_config
+from pipeline.config import RunConfig, this_run
 from pipeline.on_ray.ingest import ingested
 from pipeline.on_ray.query import QUERY, check_query, run_query
+from pipeline.progress import say
 from pipeline.stages import required
 from pipeline.storage import Location
-
-PURPOSE = "Order the pool and write the query."
 
 
 def query_job(config: RunConfig, store: Location) -> None:
     """One stage of ``jobs.select``."""
     check_query(config)
-    trained = required(store, config.run, "pretrain", "pretrain")
-    clustered = required(store, config.run, "clusters", "cluster")
+    trained = required(config, store, "pretrain")
+    clustered = required(config, store, "clusters")
     query = run_query(config, store, ingested(config, store), trained, clustered, say)
     save_config(config, store)
     print(
         f"\n{query['budget']} images to label first, {query['order']}\n"
-        f"  {store.show(query['folder'] + '/' + QUERY)}\nNext:\n  hacon report --run {config.run}"
+        f"  {store.show(query['folder'] + '/' + QUERY)}\nNext:\n  hacon report {this_run(config)}"
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    return run_job("query", PURPOSE, query_job, argv)
+    return run_job("query", query_job, argv)
 
 
 if __name__ == "__main__":

@@ -5,22 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from jobs.arguments import run_job, say
+from jobs.arguments import run_job
 from pipeline.config import RunConfig
 from pipeline.on_ray.ingest import ingested
 from pipeline.on_ray.report import PAGE, next_command, run_report
 from pipeline.on_ray.session import ray_session
+from pipeline.progress import say
 from pipeline.stages import required
 from pipeline.storage import Location
 
-PURPOSE = "Draw the report of a run."
-STAGES = {"pretrain": "pretrain", "embeddings": "embed", "clusters": "cluster", "query": "query"}
-"""Stage -> the job that makes it."""
+STAGES = ("pretrain", "embeddings", "clusters", "query")
 
 
 def report_job(config: RunConfig, store: Location) -> None:
     """One stage of ``jobs.select``."""
-    results = {stage: required(store, config.run, stage, job) for stage, job in STAGES.items()}
+    results = {stage: required(config, store, stage) for stage in STAGES}
     with ray_session(say):
         page = run_report(config, store, ingested(config, store), results, say)
     print(
@@ -31,7 +30,7 @@ def report_job(config: RunConfig, store: Location) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    return run_job("report", PURPOSE, report_job, argv)
+    return run_job("report", report_job, argv)
 
 
 if __name__ == "__main__":

@@ -16,10 +16,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from jobs.arguments import run_job, save_config, say
+from jobs.arguments import run_job, save_config
 from pipeline.config import RunConfig
 from pipeline.data.catalogue import checked
-from pipeline.moco.fit import check_splits
+from pipeline.moco.fit import check_splits, fit_to_pool
 from pipeline.on_ray.cluster import check_backend, clusters_for, run_cluster
 from pipeline.on_ray.embed import run_embed
 from pipeline.on_ray.ingest import ingest
@@ -28,9 +28,8 @@ from pipeline.on_ray.query import QUERY, TASKS, check_query, run_query
 from pipeline.on_ray.report import PAGE, next_command, run_report
 from pipeline.on_ray.session import ray_session
 from pipeline.on_ray.warm_up import warm_up
+from pipeline.progress import say
 from pipeline.storage import Location
-
-PURPOSE = "Choose which images to label first: the whole way from images to query and report."
 
 
 def select(config: RunConfig, store: Location) -> None:
@@ -44,6 +43,8 @@ def select(config: RunConfig, store: Location) -> None:
         pool = ingest(config, store, say)
         check_query(config, pool.size)
         clusters_for(config, pool.size)
+        fit_to_pool(config.pretrain, pool.size, config.workers)
+        save_config(config, store, first=True)  # from here on a run that was killed goes on with --run alone
         trained = run_pretrain(config, store, pool, say)
         embedded = run_embed(config, store, pool, trained, say)
         clustered = run_cluster(config, store, embedded, say)
@@ -62,7 +63,7 @@ def select(config: RunConfig, store: Location) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    return run_job("select", PURPOSE, select, argv)
+    return run_job("select", select, argv)
 
 
 if __name__ == "__main__":

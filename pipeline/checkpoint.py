@@ -11,8 +11,6 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-FILE_NAME = "state.safetensors"
-
 
 @dataclass(frozen=True)
 class Checkpoint:

@@ -216,6 +216,11 @@ def store_flag(config: RunConfig) -> str:
     return "" if config.store == RunConfig.store else f" --store {config.store}"
 
 
+def this_run(config: RunConfig) -> str:
+    """The flags of a command that goes on with this run."""
+    return f"--run {config.run}{store_flag(config)}"
+
+
 def valid_keys(config_type: type = RunConfig, prefix: str = "") -> list[str]:
     """All dotted keys, e.g. "pretrain.epochs"."""
     keys = []

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 
 _INTERVAL_SECONDS = 10.0
+
+
+def say(text: str) -> None:
+    """One line with the time of day."""
+    # Not print: Ray Train's workers log what is printed as well, and it would be said twice.
+    sys.stdout.write(f"{time.strftime('%H:%M:%S')}  {text}\n")
+    sys.stdout.flush()
 
 
 def duration(seconds: float) -> str:

@@ -14,8 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.artifacts import fingerprint
+from pipeline.config import RunConfig, this_run
 from pipeline.errors import InputError
 from pipeline.storage import Location
+
+_JOBS = {"embeddings": "embed", "clusters": "cluster"}
+"""Stage -> the job that makes it, where the names differ."""
 
 
 @dataclass(frozen=True)
@@ -100,16 +104,16 @@ def finished(store: Location, folder: str) -> dict[str, Any] | None:
     return result
 
 
-def required(store: Location, run: str, stage: str, job: str) -> dict[str, Any]:
-    """The result of a stage that another one builds on.
-
-    Args:
-        job: the command that makes it.
+def required(config: RunConfig, store: Location, stage: str) -> dict[str, Any]:
+    """The result of a stage of this run that another one builds on.
 
     Raises:
-        InputError: it is not finished.
+        InputError: it is not finished; names the command that makes it.
     """
-    result = finished(store, run_folder(run, stage))
+    result = finished(store, run_folder(config.run, stage))
     if result is None:
-        raise InputError(f"Run '{run}' has no finished {stage} on '{store.show()}'; first: hacon {job} --run {run}")
+        raise InputError(
+            f"Run '{config.run}' has no finished {stage} on '{store.show()}'; first: "
+            f"hacon {_JOBS.get(stage, stage)} {this_run(config)}"
+        )
     return result

@@ -13,6 +13,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -115,6 +116,17 @@ class Location:
         """The file for reading, anywhere in it."""
         return self.filesystem.open_input_file(self.path(name))
 
+    @contextmanager
+    def reading(self, name: str) -> Iterator[Path]:
+        """The file as a local path, for who can only read from one."""
+        if not self.is_s3:
+            yield Path(self.path(name))
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "file"
+            pafs.copy_files(self.path(name), str(path), self.filesystem, pafs.LocalFileSystem())
+            yield path
+
     def read_bytes(self, name: str) -> bytes:
         """The whole file."""
         with self.filesystem.open_input_stream(self.path(name)) as stream:
@@ -146,8 +158,22 @@ class Location:
             with self.filesystem.open_output_stream(self.path(name)) as stream:
                 stream.write(data)
             return
-        temporary = _local_temporary(self.path(name), data)
-        os.replace(temporary, self.path(name))
+        with self.writing(name) as path:
+            path.write_bytes(data)
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[Path]:
+        """A local path for who can only write to one; what is there after the block appears whole or not at all."""
+        if self.is_s3:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "file"
+                yield path
+                pafs.copy_files(str(path), self.path(name), pafs.LocalFileSystem(), self.filesystem)
+            return
+        with _temporary_beside(self.path(name)) as path:
+            yield path
+            _flush(path)
+            os.replace(path, self.path(name))
 
     def write_json(self, name: str, value: Any) -> None:
         """``write_bytes`` of ``value`` as JSON."""
@@ -168,13 +194,13 @@ class Location:
         data = _json_bytes(value)
         if self.is_s3:
             return _s3_put_if_absent(*self.path(name).partition("/")[::2], data)
-        temporary = _local_temporary(self.path(name), data)
-        try:
-            os.link(temporary, self.path(name))
-        except FileExistsError:
-            return False
-        finally:
-            os.unlink(temporary)
+        with _temporary_beside(self.path(name)) as path:
+            path.write_bytes(data)
+            _flush(path)
+            try:
+                os.link(path, self.path(name))
+            except FileExistsError:
+                return False
         return True
 
     def make_folder(self, name: str) -> None:
@@ -197,10 +223,13 @@ def open_store(uri: str) -> Location:
     location = _absolute(uri)
     if location.is_s3:
         _check_bucket(location)
-    probe = f".write-test-{os.getpid()}"
+    probe, fresh = f".write-test-{os.getpid()}", not location.exists()
     try:
         location.write_bytes(probe, b"hacon")
         location.filesystem.delete_file(location.path(probe))
+        if fresh and not location.is_s3:
+            with suppress(OSError):  # another job may have begun to write there
+                os.rmdir(location.root)  # a job that is refused now leaves nothing
     except OSError as error:
         raise InputError(
             f"The store '{uri}' is not writable ({_short(error)}); give another with --store, or mend its permissions."
@@ -312,18 +341,22 @@ def _json_bytes(value: Any) -> bytes:
     return (json.dumps(value, indent=2, sort_keys=True) + "\n").encode()
 
 
-def _local_temporary(path: str, data: bytes) -> str:
-    """``data`` flushed to a temporary file beside ``path``."""
+@contextmanager
+def _temporary_beside(path: str) -> Iterator[Path]:
+    """An empty file in the folder of ``path``, made where missing; gone after the block unless it was moved."""
     folder = os.path.dirname(path)
     os.makedirs(folder, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".tmp-")
+    handle, name = tempfile.mkstemp(dir=folder, prefix=".tmp-")
+    os.close(handle)
+    temporary = Path(name)
     try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
-    except OSError:
-        os.unlink(temporary)
-        raise
-    return temporary
+        temporary.chmod(0o644)
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """To the disk, so that a name never stands for a file whose bytes a power cut can take."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

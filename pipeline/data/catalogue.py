@@ -52,6 +52,7 @@ def checked(config: IngestConfig) -> IngestConfig:
         if value is not None and value < least:
             raise InputError(f"'ingest.{key}' is {value}; give {least} or more.")
     scheme, rest = _split(config)
+    pool_name(config)
     labels = config.labels
     return dataclasses.replace(
         config,

@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import ray
+import ray.data
 
 from pipeline.artifacts import CLUSTER_SCHEMA, Clustering, by_sample_id
-from pipeline.cluster import choose_backend, kmeans
+from pipeline.cluster import ROWS_AT_ONCE, KMeansResult, choose_backend, kmeans, kmeans_stream
 from pipeline.cluster.umap2d import umap2d
 from pipeline.config import ClusterConfig, RunConfig, store_flag
 from pipeline.errors import InputError
-from pipeline.on_ray.embeddings import read_embeddings
-from pipeline.on_ray.session import gpus
+from pipeline.on_ray.embeddings import all_features, embeddings_stream, features_in_id_order
+from pipeline.on_ray.session import gpus, only_this_machine
 from pipeline.stages import Stage, run_folder
 from pipeline.storage import Location
 
@@ -80,10 +81,15 @@ def run_cluster(
     k = stage.settings["cluster.k"]
 
     def work() -> dict[str, Any]:
-        on_gpu = gpus() > 0 and config.cluster.backend != "sklearn"
-        # As a task, so that on a cluster it runs where the GPU is, not where the job was submitted.
-        task = ray.remote(num_cpus=0.5, num_gpus=1 if on_gpu else 0, max_retries=1)(_cluster)
-        done = ray.get(task.remote(store, stage.folder, embedded, config.cluster, k, config.seed))
+        stream = embeddings_stream(store, embedded)
+        arguments = (store, stage.folder, stream, embedded, config.cluster, k, config.seed)
+        if only_this_machine():
+            done = _cluster(*arguments)
+        else:
+            # As a task, so that it runs where the GPU is, not where the job was submitted.
+            on_gpu = gpus() > 0 and config.cluster.backend != "sklearn"
+            task = ray.remote(num_cpus=0.5, num_gpus=1 if on_gpu else 0, max_retries=1)(_cluster)
+            done = ray.get(task.remote(*arguments))
         say(f"{k} clusters by {done['backend']}: {done['reason']}")
         return done
 
@@ -106,12 +112,33 @@ def read_clustering(store: Location, clustered: dict[str, Any]) -> Clustering:
 
 
 def _cluster(
-    store: Location, folder: str, embedded: dict[str, Any], settings: ClusterConfig, k: int, seed: int
+    store: Location,
+    folder: str,
+    stream: ray.data.Dataset,
+    embedded: dict[str, Any],
+    settings: ClusterConfig,
+    k: int,
+    seed: int,
 ) -> dict[str, Any]:
-    features = read_embeddings(store, embedded)
+    found = _kmeans(stream, embedded, settings, k, seed)
+    columns = [np.arange(len(found.labels)), found.labels, found.distance]
+    store.write_table(f"{folder}/{CLUSTERS}", pa.table(columns, schema=CLUSTER_SCHEMA))
+    store.write_table(f"{folder}/{CENTROIDS}", pa.table({"centroid": list(found.centroids)}))
+    return {"k": k, "inertia": found.inertia, "backend": found.backend, "reason": found.reason, "seed": seed}
+
+
+def _kmeans(
+    stream: ray.data.Dataset, embedded: dict[str, Any], settings: ClusterConfig, k: int, seed: int
+) -> KMeansResult:
+    """Features in memory; on the CPU above ``minibatch_above`` samples, chunk by chunk."""
+    on_cpu = choose_backend(settings.backend).backend == "sklearn"
+    if on_cpu and settings.space == "features" and embedded["size"] > settings.minibatch_above:
+        chunks = features_in_id_order(stream, ROWS_AT_ONCE)
+        return kmeans_stream(chunks, k, seed, n_init=settings.n_init, max_iter=settings.max_iter)
+    features = all_features(stream, embedded)
     if settings.space == "umap2d":
         features = umap2d(features, seed)
-    found = kmeans(
+    return kmeans(
         features,
         k,
         seed,
@@ -120,7 +147,3 @@ def _cluster(
         max_iter=settings.max_iter,
         minibatch_above=settings.minibatch_above,
     )
-    columns = [np.arange(len(found.labels)), found.labels, found.distance]
-    store.write_table(f"{folder}/{CLUSTERS}", pa.table(columns, schema=CLUSTER_SCHEMA))
-    store.write_table(f"{folder}/{CENTROIDS}", pa.table({"centroid": list(found.centroids)}))
-    return {"k": k, "inertia": found.inertia, "backend": found.backend, "reason": found.reason, "seed": seed}

@@ -46,14 +46,18 @@ def _embed(
     files = f"{folder}/parts"
     store.delete_folder(files)  # of an attempt that was killed: nothing has named them yet
     store.make_folder(files)
-    weights = store.read_bytes(f"{trained['folder']}/{WEIGHTS}")
     workers = min(config.workers, gpus()) or 1
     say(f"embed {pool.size} images on {f'{workers} GPU(s)' if gpus() else 'the CPU'}")
     source = ray.data.read_parquet(store.path(f"{pool.folder}/train"), filesystem=store.filesystem)
     images = source.select_columns(["sample_id", "image"])
     images.map_batches(
         _EmbedImages,
-        fn_constructor_args=(weights, trained["arch"], (pool.height, pool.width, pool.channels)),
+        fn_constructor_args=(
+            store,
+            f"{trained['folder']}/{WEIGHTS}",
+            trained["arch"],
+            (pool.height, pool.width, pool.channels),
+        ),
         batch_size=config.embed.batch_size,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=workers),
@@ -64,9 +68,9 @@ def _embed(
 
 
 class _EmbedImages:
-    """One actor: loads the weights once, maps batches."""
+    """One actor: loads the weights once, from the store, and maps batches."""
 
-    def __init__(self, weights: bytes, arch: str, shape: tuple[int, int, int]) -> None:
+    def __init__(self, store: Location, weights: str, arch: str, shape: tuple[int, int, int]) -> None:
         # Here, since only these actors need torch, and not the driver or those who read and write.
         import torch
         from safetensors.torch import load
@@ -76,7 +80,7 @@ class _EmbedImages:
         if not torch.cuda.is_available():
             torch.set_num_threads(cores())
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._embedder = Embedder(load(weights), arch, device)
+        self._embedder = Embedder(load(store.read_bytes(weights)), arch, device)
         self._shape = shape
 
     def __call__(self, batch: pa.Table) -> pa.Table:

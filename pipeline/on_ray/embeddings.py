@@ -1,24 +1,56 @@
-"""Reading embeddings back. Apart from making them, so that who reads them need not load torch."""
+"""Reading embeddings back, as a Ray Data stream. Apart from making them, so that who reads them need not load torch."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import ray.data
 
-from pipeline.artifacts import Float32, features_of
+from pipeline.artifacts import Float32, Int64, features_of
+from pipeline.cluster.assignment import Chunks
 from pipeline.storage import Location
 
 
-def read_embeddings(store: Location, embedded: dict[str, Any]) -> Float32:
-    """The features (N, D) in id order, from a Ray Data stream: one array, never two.
+def embeddings_stream(store: Location, embedded: dict[str, Any]) -> ray.data.Dataset:
+    """Rows of sample_id and features, in no promised order.
 
     Args:
         embedded: the result of the embed stage.
     """
+    return ray.data.read_parquet(store.path(embedded["files"]), filesystem=store.filesystem)
+
+
+def all_features(stream: ray.data.Dataset, embedded: dict[str, Any]) -> Float32:
+    """The features (N, D) in id order: one array, never two."""
     features = np.empty((embedded["size"], embedded["dimensions"]), np.float32)
-    stream = ray.data.read_parquet(store.path(embedded["files"]), filesystem=store.filesystem)
     for table in stream.iter_batches(batch_size=None, batch_format="pyarrow"):
         features[np.asarray(table["sample_id"])] = features_of(table["features"])
     return features
+
+
+def features_in_id_order(stream: ray.data.Dataset, rows: int) -> Chunks:
+    """As many passes as wanted over chunks (rows, D) in id order; Ray holds them, on disk where memory is short."""
+    ray.data.DataContext.get_current().execution_options.preserve_order = True
+    ordered = stream.sort("sample_id").materialize()
+
+    def chunks() -> Iterator[Float32]:
+        for table in ordered.iter_batches(batch_size=rows, batch_format="pyarrow"):
+            yield features_of(table["features"])
+
+    return chunks
+
+
+def features_of_samples(stream: ray.data.Dataset, ids: Int64) -> Float32:
+    """The features (n, D) of some samples, in the order of their ids (n,); no more than those leave the workers."""
+    chosen = stream.map_batches(_only, fn_args=(pa.array(ids),), batch_size=None, batch_format="pyarrow")
+    found = pa.concat_tables(chosen.iter_batches(batch_size=None, batch_format="pyarrow")).sort_by("sample_id")
+    features = features_of(found["features"])
+    return np.asarray(features[np.searchsorted(np.asarray(found["sample_id"]), ids)])
+
+
+def _only(table: pa.Table, ids: pa.Array) -> pa.Table:
+    return table.filter(pc.is_in(table["sample_id"], ids))

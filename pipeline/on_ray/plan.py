@@ -9,6 +9,8 @@ from pipeline.moco.task import PretrainTask
 from pipeline.storage import Location
 
 WEIGHTS, CONFIDENCE, HISTORY = "weights.safetensors", "confidence.parquet", "history.json"
+CHECKPOINT = "checkpoint.safetensors"
+"""The whole state of the training at the end of the last epoch that was kept."""
 KEPT = "kept.json"
 """Facts of the files above: fingerprint of the weights, dimensions of the features."""
 

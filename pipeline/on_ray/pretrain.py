@@ -1,7 +1,8 @@
 """pool -> weights and confidence, with Ray Train: what the driver does.
 
-Ray Train starts the workers, keeps the last checkpoint on the store, restarts after a failure and
-resumes when the same run is started again; a worker's part is ``training_worker``.
+Ray Train starts the workers and restarts them after a failure; on one machine with one worker it runs the
+loop in this process (its local mode), which spares half a minute of processes being started. A worker's
+part, and the checkpoint on the store from which all of them resume, is ``training_worker``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pipeline.config import RunConfig, store_flag, to_dict
 from pipeline.moco.fit import fit_to_pool
 from pipeline.moco.task import PretrainTask
 from pipeline.on_ray.plan import HISTORY, KEPT, WorkerPlan
-from pipeline.on_ray.session import gpus
+from pipeline.on_ray.session import gpus, only_this_machine
 from pipeline.stages import Stage, run_folder
 from pipeline.storage import Location
 
@@ -58,7 +59,7 @@ def run_pretrain(config: RunConfig, store: Location, pool: PoolManifest, say: Ca
 
 def _train(plan: WorkerPlan, workers: int) -> dict[str, Any]:
     # Here, since it loads torch, which the other stages' drivers do without.
-    from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, ScalingConfig
+    from ray.train import FailureConfig, LoggingConfig, ScalingConfig
     from ray.train import RunConfig as TrainRunConfig
     from ray.train.torch import TorchTrainer
 
@@ -66,16 +67,18 @@ def _train(plan: WorkerPlan, workers: int) -> dict[str, Any]:
     store.make_folder(plan.folder)
     parent, _, name = plan.folder.rpartition("/")
     resources = {"CPU": _WORKER_CPUS, "GPU": 1} if gpus() else {"CPU": _WORKER_CPUS}
+    in_this_process = workers == 1 and only_this_machine()
     TorchTrainer(
         _worker,
         train_loop_config={"plan": plan},
-        scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus() > 0, resources_per_worker=resources),
+        scaling_config=ScalingConfig(
+            num_workers=0 if in_this_process else workers, use_gpu=gpus() > 0, resources_per_worker=resources
+        ),
         run_config=TrainRunConfig(
             name=name,
             storage_path=store.path(parent),
             storage_filesystem=store.filesystem,
             failure_config=FailureConfig(max_failures=_FAILURES),
-            checkpoint_config=CheckpointConfig(num_to_keep=1),
             logging_config=LoggingConfig(log_level="ERROR"),
         ),
     ).fit()

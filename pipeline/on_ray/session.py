@@ -35,8 +35,12 @@ def ray_session(say: Callable[[str], None]) -> Iterator[None]:
         # In every process: Ray's libraries tell a terminal more than it can hold; all of it is in Ray's log files.
         ray.init(logging_level=logging.ERROR, logging_config=ray.LoggingConfig(log_level="ERROR"), **arguments)
         say(f"Ray {ray.__version__}: {'embedded, ' if embedded else ''}{_resources()}")
-    ray.data.DataContext.get_current().enable_progress_bars = False
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    # The younger reader starts some six processes to read the footers of as few files; the older one none.
+    context.use_datasource_v2 = len(ray.nodes()) > 1
     logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # that there are no bars: we know
     try:
         yield
     finally:
@@ -48,9 +52,8 @@ def _embedded() -> dict[str, Any]:
     """Arguments of an embedded Ray. Its processes inherit this one's environment."""
     os.environ.update(_QUIET)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # One machine is not preempted, and the older reader needs half as many processes for the same files.
+    # One machine is not preempted.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
-    os.environ.setdefault("RAY_DATA_USE_DATASOURCE_V2", "0")
     # A process takes seconds to import what it needs: keep those that are idle for the next stage.
     os.environ.setdefault("RAY_num_workers_soft_limit", "8")
     os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "120000")
@@ -62,6 +65,11 @@ def gpus() -> int:
     """GPUs that a stage can count on: those in the cluster, or those that its autoscaler may bring."""
     have = ray.cluster_resources()
     return int(max(have.get("GPU", 0), have.get(AUTOSCALED_GPUS, 0)))
+
+
+def only_this_machine() -> bool:
+    """Whether all there is, is the CPU of the one machine that this process runs on."""
+    return gpus() == 0 and sum(node["Alive"] for node in ray.nodes()) == 1 and ray.cluster_resources().get("CPU", 0) > 0
 
 
 def _resources() -> str:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import ray.train
@@ -16,61 +13,62 @@ from safetensors.torch import save
 from pipeline import device as devices
 from pipeline import dist
 from pipeline.artifacts import fingerprint
-from pipeline.checkpoint import FILE_NAME, Checkpoint
+from pipeline.checkpoint import Checkpoint
 from pipeline.data.pool import PoolReader
 from pipeline.machine import cores
 from pipeline.moco.confidence import ConfidenceAccumulator
 from pipeline.moco.model import encoder_weights
 from pipeline.moco.resident import ResidentPixels
 from pipeline.moco.train import Pixels, local_slice, pretrain
-from pipeline.on_ray.plan import CONFIDENCE, HISTORY, KEPT, WEIGHTS, WorkerPlan
+from pipeline.on_ray.plan import CHECKPOINT, CONFIDENCE, HISTORY, KEPT, WEIGHTS, WorkerPlan
 from pipeline.on_ray.stream import StreamedPixels
+from pipeline.progress import say
 
 
 def train(plan: WorkerPlan) -> None:
     """Train from the last checkpoint to the end; the first worker writes what later stages read."""
     if not torch.cuda.is_available():
         torch.set_num_threads(max(1, cores() // ray.train.get_context().get_local_world_size()))
-    context = _RayContext()
+    context = _StoreContext(plan)
     final = pretrain(plan.task, _pixels(plan, context), context)
     if dist.rank() == 0:
         _keep(final, plan)
 
 
-class _RayContext:
-    """The training loop's surroundings under Ray Train."""
+class _StoreContext:
+    """The training loop's surroundings: the device that Ray Train gives, one checkpoint on the store.
 
-    def __init__(self) -> None:
+    The checkpoint is ours, not Ray Train's, which keeps none where the loop runs in the driver: so a run
+    goes on from it however it is started again, with any number of workers.
+    """
+
+    def __init__(self, plan: WorkerPlan) -> None:
         self.device = ray.train.torch.get_device()
+        self._store, self._file = plan.store, f"{plan.folder}/{CHECKPOINT}"
 
     def restore(self) -> Checkpoint | None:
-        """The last checkpoint that Ray Train kept."""
-        kept = ray.train.get_checkpoint()
-        if kept is None:
+        """The last checkpoint on the store."""
+        if not self._store.exists(self._file):
             return None
-        with kept.as_directory() as folder:
-            return Checkpoint.load(Path(folder) / FILE_NAME)
+        with self._store.reading(self._file) as path:
+            return Checkpoint.load(path)
 
     def report(self, metrics: Mapping[str, Any], checkpoint: Checkpoint | None) -> None:
-        """Report to Ray Train; the first worker's checkpoint goes to the store."""
-        with tempfile.TemporaryDirectory() as folder:
-            kept = None
-            if checkpoint is not None and dist.rank() == 0:
-                checkpoint.save(Path(folder) / FILE_NAME)
-                kept = ray.train.Checkpoint.from_directory(folder)
-            ray.train.report(dict(metrics), checkpoint=kept)
+        """The first worker's checkpoint takes the place of the last one; the metrics go to Ray Train."""
+        if checkpoint is not None and dist.rank() == 0:
+            with self._store.writing(self._file) as path:
+                checkpoint.save(path)
+        ray.train.report(dict(metrics))
         loss, speed = metrics["loss"], metrics["pairs_per_second"]
         self.say(f"pretrain epoch {metrics['epoch']}: loss {loss:.3f}, {speed:.0f} pairs/s")
 
     def say(self, text: str) -> None:
         """The first worker speaks; Ray carries its output to the driver."""
         if dist.rank() == 0:
-            # Not print: Ray Train sends that through its logger as well, and it would be said twice.
-            sys.stdout.write(f"{text}\n")
-            sys.stdout.flush()
+            say(text)
 
 
-def _pixels(plan: WorkerPlan, context: _RayContext) -> Pixels:
+def _pixels(plan: WorkerPlan, context: _StoreContext) -> Pixels:
     """Fits in memory: keep it on the device. Does not fit: stream it."""
     manifest, task = plan.manifest, plan.task
     need = manifest.size * manifest.height * manifest.width * manifest.channels

@@ -5,6 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import signal
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -139,23 +143,59 @@ def test_stage_by_stage_on_shuffled_files_gives_the_same_bytes(done: Location, p
     assert _query(single, "steps") == _query(done, "first")
 
 
-def test_two_workers_train_as_one_does(done: Location, pool_file: Path, tmp_path: Path) -> None:
+def test_two_workers_and_one_of_them_killed_train_as_one_does(
+    done: Location, pool_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Under Ray Train. Only the first epoch's loss is compared: later, ResNet-18 on splits of 16 rows has made much of
     the rounding (one worker with one or two threads is as far apart; docs/log.md). tests/gloo compares everything."""
-    two = Location(str(tmp_path / "two"))
+    two, epochs = Location(str(tmp_path / "two")), 5
     flags = ["--pool", f"npz:{pool_file}", "--store", two.uri, "--run", "two", "--workers", "2", "--set", *TINY]
     assert main(["ingest", *flags]) == 0
-    assert main(["pretrain", *flags]) == 0
-    tables = [
-        confidence_at(store.read_table(f"runs/{run}/pretrain/confidence.parquet"), 0.2)
-        for store, run in ((done, "first"), (two, "two"))
+    killer = threading.Thread(target=_kill_a_training_worker, args=(two, "runs/two/pretrain/checkpoint.safetensors"))
+    killer.start()
+    assert main(["pretrain", *flags, f"pretrain.epochs={epochs}"]) == 0
+    killer.join()
+    assert "resumes after epoch" in capsys.readouterr().out
+    table = confidence_at(two.read_table("runs/two/pretrain/confidence.parquet"), 0.2)
+    assert np.array_equal(table.count, Sampler(SIZE, 1, 32, seed=0, window=10**9).counts(epochs))
+    first, second = (
+        store.read_json(f"runs/{run}/pretrain/history.json") for store, run in ((done, "first"), (two, "two"))
+    )
+    assert [epoch["epoch"] for epoch in second] == list(range(1, epochs + 1))
+    assert second[0]["loss"] == pytest.approx(first[0]["loss"], rel=1e-3)
+
+
+def _kill_a_training_worker(store: Location, after: str) -> None:
+    while not store.exists(after):
+        time.sleep(0.02)
+    workers = [
+        int(folder.name)
+        for folder in Path("/proc").iterdir()
+        if folder.name.isdigit() and b"ray::RayTrainWorker" in (folder / "cmdline").read_bytes()
     ]
-    assert np.array_equal(tables[0].count, tables[1].count)
-    losses = [
-        store.read_json(f"runs/{run}/pretrain/history.json")[0]["loss"]
-        for store, run in ((done, "first"), (two, "two"))
-    ]
-    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    os.kill(workers[-1], signal.SIGKILL)
+
+
+def test_a_streamed_pool_trains_as_one_in_memory_does(done: Location, pool_file: Path, tmp_path: Path) -> None:
+    streamed = Location(str(tmp_path / "streamed"))
+    flags = ["--pool", f"npz:{pool_file}", "--store", streamed.uri, "--run", "s"]
+    settings = ["--set", *TINY, "pretrain.pool_memory_gib=0"]
+    assert main(["ingest", *flags, *settings]) == 0
+    assert main(["pretrain", *flags, *settings]) == 0
+    for file in ("confidence.parquet", "weights.safetensors"):
+        assert streamed.read_bytes(f"runs/s/pretrain/{file}") == done.read_bytes(f"runs/first/pretrain/{file}")
+
+
+def test_features_above_the_limit_are_clustered_as_a_stream(done: Location, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--store", done.uri, "--from", "first", "--budget", "10", "--set", "cluster.minibatch_above=100"]
+    for run in ("stream-1", "stream-2"):
+        assert main(["select", *flags, "--run", run]) == 0
+        clustered = done.read_json(f"runs/{run}/clusters/done.json")
+        assert clustered["backend"] == "sklearn-minibatch"
+    assert "the features come as a stream" in capsys.readouterr().out
+    assert _query(done, "stream-1") == _query(done, "stream-2")
+    whole = done.read_json("runs/first/clusters/done.json")
+    assert clustered["inertia"] == pytest.approx(whole["inertia"], rel=0.1)
 
 
 @pytest.mark.parametrize("budget", [1, SIZE])

@@ -9,8 +9,9 @@ import pytest
 import torch
 from safetensors import SafetensorError, safe_open
 
-from pipeline.checkpoint import FILE_NAME, Checkpoint
+from pipeline.checkpoint import Checkpoint
 
+NAME = "state.safetensors"
 FACTS = {"history": [{"epoch": 1, "loss": 6.25, "note": "naïve"}], "arch": "resnet18", "empty": [], "none": None}
 
 
@@ -31,8 +32,8 @@ def tensors() -> dict[str, torch.Tensor]:
 
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     saved = tensors()
-    Checkpoint(saved, FACTS).save(tmp_path / FILE_NAME)
-    loaded = Checkpoint.load(tmp_path / FILE_NAME)
+    Checkpoint(saved, FACTS).save(tmp_path / NAME)
+    loaded = Checkpoint.load(tmp_path / NAME)
     assert loaded.facts == FACTS
     assert loaded.tensors.keys() == saved.keys()
     for name, tensor in saved.items():
@@ -43,17 +44,17 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
 
 
 def test_one_file_that_others_can_read(tmp_path: Path) -> None:
-    Checkpoint(tensors(), FACTS).save(tmp_path / FILE_NAME)
-    assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
-    with safe_open(tmp_path / FILE_NAME, framework="np") as file:
+    Checkpoint(tensors(), FACTS).save(tmp_path / NAME)
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+    with safe_open(tmp_path / NAME, framework="np") as file:
         assert json.loads(file.metadata()["facts"]) == FACTS
         assert file.get_tensor("confidence.draws").tolist() == [2**40, -1]
 
 
 def test_saving_again_replaces(tmp_path: Path) -> None:
-    Checkpoint({"a": torch.zeros(1000)}, {"epoch": 1}).save(tmp_path / FILE_NAME)
-    Checkpoint({"b": torch.ones(2)}, {"epoch": 2}).save(tmp_path / FILE_NAME)
-    loaded = Checkpoint.load(tmp_path / FILE_NAME)
+    Checkpoint({"a": torch.zeros(1000)}, {"epoch": 1}).save(tmp_path / NAME)
+    Checkpoint({"b": torch.ones(2)}, {"epoch": 2}).save(tmp_path / NAME)
+    loaded = Checkpoint.load(tmp_path / NAME)
     assert list(loaded.tensors) == ["b"] and loaded.facts == {"epoch": 2}
 
 
@@ -67,12 +68,12 @@ def test_a_part_is_found_by_its_whole_prefix() -> None:
 
 def test_facts_that_json_cannot_hold_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
-        Checkpoint({}, {"weights": torch.zeros(1)}).save(tmp_path / FILE_NAME)
+        Checkpoint({}, {"weights": torch.zeros(1)}).save(tmp_path / NAME)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_truncated_file_is_no_checkpoint(tmp_path: Path) -> None:
-    path = tmp_path / FILE_NAME
+    path = tmp_path / NAME
     Checkpoint(tensors(), FACTS).save(path)
     path.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(SafetensorError):

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.config import RunConfig
 from pipeline.errors import InputError
 from pipeline.stages import Stage, finished, required, run_folder
 from pipeline.storage import Location
@@ -54,7 +55,7 @@ def test_a_stage_is_done_once_and_then_kept(place: Location) -> None:
     assert first["fingerprint"] == stage.fingerprint and first["seconds"] >= 0 and not said
     assert stage.run(work, said.append) == first and work.times == 1
     assert said == [f"kept what is there: {place.show('runs/first/clusters')}"]
-    assert finished(place, stage.folder) == first == required(place, "first", "clusters", "cluster")
+    assert finished(place, stage.folder) == first == required(RunConfig(run="first"), place, "clusters")
     assert [name for name, _, _ in place.files()] == [
         f"runs/first/clusters/{name}" for name in ("done.json", "file", "settings.json")
     ]
@@ -103,7 +104,7 @@ def test_work_that_failed_counts_for_nothing_and_is_done_again(place: Location) 
         stage.run(killed, silent)
     assert finished(place, stage.folder) is None
     with pytest.raises(InputError):
-        required(place, "first", "clusters", "cluster")
+        required(RunConfig(run="first"), place, "clusters")
     work = Work(place, stage.folder)
     assert stage.run(work, silent)["loss"] == 0.5 and work.times == 1
     assert place.read_bytes(f"{stage.folder}/file") == b"1"
@@ -214,7 +215,8 @@ def test_the_fingerprint_follows_from_stage_and_settings_and_not_from_the_run() 
 
 def test_what_a_stage_builds_on_is_asked_for_by_its_command(place: Location) -> None:
     with pytest.raises(InputError) as caught:
-        required(place, "night-1", "pretrain", "pretrain")
+        required(RunConfig(run="night-1", store="s3://b/x"), place, "embeddings")
     assert str(caught.value) == (
-        f"Run 'night-1' has no finished pretrain on '{place.show()}'; first: hacon pretrain --run night-1"
+        f"Run 'night-1' has no finished embeddings on '{place.show()}'; "
+        "first: hacon embed --run night-1 --store s3://b/x"
     )

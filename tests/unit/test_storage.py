@@ -147,6 +147,20 @@ def test_a_reader_sees_the_old_or_the_new_file_but_never_a_part(place: Location)
     assert all(seen)
 
 
+def test_files_by_a_local_path_appear_whole_or_not_at_all(place: Location) -> None:
+    with place.writing("state/x.bin") as path:
+        path.write_bytes(b"first")
+        assert not place.is_file("state/x.bin")
+    with pytest.raises(ZeroDivisionError), place.writing("state/x.bin") as path:
+        path.write_bytes(b"half of the sec") / 0
+    with place.reading("state/x.bin") as path:
+        assert path.read_bytes() == b"first"
+    with place.writing("state/x.bin") as path:
+        path.write_bytes(b"second")
+    assert place.read_bytes("state/x.bin") == b"second"
+    assert [name for name, _, _ in place.files()] == ["state/x.bin"], "and nothing temporary stays"
+
+
 def test_a_location_travels_before_and_after_its_first_use(place: Location) -> None:
     fresh = pickle.loads(pickle.dumps(place))
     place.write_bytes("file", b"x")

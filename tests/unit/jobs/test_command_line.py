@@ -83,9 +83,7 @@ def test_an_unknown_job_is_told_the_others(capsys: pytest.CaptureFixture[str]) -
 
 @pytest.mark.parametrize("job", cli.JOBS)
 def test_every_job_explains_flags_pools_and_settings(job: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        cli.main([job, "--help"])
-    assert ended.value.code == 0
+    assert cli.main([job, "--help"]) == 0
     said = capsys.readouterr().out
     assert said.startswith(f"usage: hacon {job} ")
     flags = "pool labels key-column label-column image-size data-dir budget preset set config run from store workers"
@@ -146,6 +144,7 @@ GOOD = ("select", "--pool", "digits", "--budget", "20")
         (("--image-size", "-28"), "'ingest.image_size' is -28; give 8 or more."),
         (("--image-size", "wide"), "'ingest.image_size' takes a whole number, not 'wide'."),
         (("--pool", "scans"), "'scans' is no known kind of image source; write one of digits, npz:FILE, "),
+        (("--set", "ingest.name=a/b"), "'ingest.name' is 'a/b'; use letters, digits, '.', '_' and '-'."),
         (("--pool", "npz:"), "'npz:' should read npz:FILE."),
         (("--run", "../night"), "A run's name has letters, digits, '-', '_' and '.', and no '.' in front; '../night'"),
         (("--run", ""), "A run's name has letters"),
@@ -192,6 +191,18 @@ def test_without_a_pool_or_a_budget(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_bad_settings_file(text: str, words: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "run.yaml").write_text(text)
     assert refusal(capsys, *GOOD, "--config", "run.yaml").startswith(words)
+
+
+def test_a_settings_file_of_one_preset_is_not_called_another(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "run.yaml").write_text("preset: csval")
+    assert refusal(capsys, *GOOD, "--config", "run.yaml", "--preset", "small") == (
+        "--preset small and a settings file that began as preset 'csval'; keep one of the two."
+    )
+
+
+def test_a_refused_job_leaves_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    refusal(capsys, *GOOD, "--budget", "0")
+    assert list(here.iterdir()) == []
 
 
 def test_a_settings_file_that_is_bytes_or_a_folder(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -281,7 +292,7 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ValueError("a bug")
 
     with pytest.raises(ValueError, match="a bug"):
-        arguments.run_job("select", "", broken, list(GOOD[1:]))
+        arguments.run_job("select", broken, list(GOOD[1:]))
 
 
 # ---- where settings come from ------------------------------------------------------------
@@ -289,7 +300,7 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def configured(*argv: str) -> RunConfig:
     """The effective configuration of ``hacon select ARGV``."""
-    config, store = configure(vars(parser("select", "").parse_args(argv)))
+    config, store = configure(vars(parser("select").parse_args(argv)))
     assert store.is_s3 or config.store == Location(config.store).uri
     return config
 
@@ -329,9 +340,9 @@ def test_flags_win_over_the_file_and_the_file_over_the_preset(here: Path) -> Non
     config = configured("--config", "run.yaml", "--set", "pretrain.epochs=9", "--seed", "4")
     expected = {"seed": 4, "pretrain.epochs": 9, "pretrain.batch_size": 512}
     assert config == override(preset("medmnist"), expected)
-    assert configured("--config", str(here / "run.yaml"), "--preset", "cifar10-lt") == override(
-        preset("cifar10-lt"), {"seed": 3, "pretrain": {"epochs": 50, "batch_size": 512}}
-    )
+    assert configured("--config", str(here / "run.yaml"), "--preset", "medmnist").seed == 3
+    (here / "bare.yaml").write_text("seed: 3\n")
+    assert configured("--config", "bare.yaml", "--preset", "csval") == override(preset("csval"), {"seed": 3})
 
 
 def test_a_flag_wins_over_set() -> None:
