@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
+from typing import Any
+
 import torch
 import torch.distributed as torch_dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+_PARAMETERS = inspect.signature(DistributedDataParallel).parameters
+_OWN_BUFFERS: dict[str, Any] = {
+    # The second was the first's name before torch 2.13.
+    "forward_sync_buffers" if "forward_sync_buffers" in _PARAMETERS else "broadcast_buffers": False
+}
+"""Each worker's batch norms see their own splits; ``moco.train`` merges them once an epoch."""
 
 
 def rank() -> int:
@@ -46,4 +56,4 @@ def data_parallel(module: nn.Module) -> nn.Module:
     """``module`` with gradients averaged over the processes in the backward pass."""
     if world_size() == 1:
         return module
-    return DistributedDataParallel(module, broadcast_buffers=False)
+    return DistributedDataParallel(module, **_OWN_BUFFERS)

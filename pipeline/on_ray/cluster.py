@@ -16,7 +16,7 @@ from pipeline.cluster.umap2d import umap2d
 from pipeline.config import ClusterConfig, RunConfig, store_flag
 from pipeline.errors import InputError
 from pipeline.on_ray.embeddings import all_features, embeddings_stream, features_in_id_order
-from pipeline.on_ray.session import gpus, only_this_machine
+from pipeline.on_ray.session import gpus, only_this_machine, quieten
 from pipeline.stages import Stage, run_folder
 from pipeline.storage import Location
 
@@ -120,6 +120,7 @@ def _cluster(
     k: int,
     seed: int,
 ) -> dict[str, Any]:
+    quieten()
     found = _kmeans(stream, embedded, settings, k, seed)
     columns = [np.arange(len(found.labels)), found.labels, found.distance]
     store.write_table(f"{folder}/{CLUSTERS}", pa.table(columns, schema=CLUSTER_SCHEMA))

@@ -39,8 +39,7 @@ def ray_session(say: Callable[[str], None]) -> Iterator[None]:
     context.enable_progress_bars = False
     # The younger reader starts some six processes to read the footers of as few files; the older one none.
     context.use_datasource_v2 = len(ray.nodes()) > 1
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
-    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # that there are no bars: we know
+    quieten()
     try:
         yield
     finally:
@@ -48,10 +47,19 @@ def ray_session(say: Callable[[str], None]) -> Iterator[None]:
             ray.shutdown()
 
 
+def quieten() -> None:
+    """Only warnings and worse from Ray's libraries in this process; every process that runs them has its own say."""
+    for library in ("ray.data", "ray.train"):
+        logging.getLogger(library).setLevel(logging.WARNING)
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # that there are no bars: we know
+
+
 def _embedded() -> dict[str, Any]:
     """Arguments of an embedded Ray. Its processes inherit this one's environment."""
     os.environ.update(_QUIET)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Its C++ parts write to this terminal too, of things that have no consequence; what has one is raised as well.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     # One machine is not preempted.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     # A process takes seconds to import what it needs: keep those that are idle for the next stage.

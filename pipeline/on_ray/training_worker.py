@@ -21,12 +21,14 @@ from pipeline.moco.model import encoder_weights
 from pipeline.moco.resident import ResidentPixels
 from pipeline.moco.train import Pixels, local_slice, pretrain
 from pipeline.on_ray.plan import CHECKPOINT, CONFIDENCE, HISTORY, KEPT, WEIGHTS, WorkerPlan
+from pipeline.on_ray.session import quieten
 from pipeline.on_ray.stream import StreamedPixels
 from pipeline.progress import say
 
 
 def train(plan: WorkerPlan) -> None:
     """Train from the last checkpoint to the end; the first worker writes what later stages read."""
+    quieten()
     if not torch.cuda.is_available():
         torch.set_num_threads(max(1, cores() // ray.train.get_context().get_local_world_size()))
     context = _StoreContext(plan)
