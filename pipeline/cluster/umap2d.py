@@ -1,6 +1,8 @@
-"""The authors' clustering space, as an option for fidelity studies."""
+"""Features in the plane by UMAP: the authors' clustering space (an option), and the report's map."""
 
 from __future__ import annotations
+
+import warnings
 
 import numpy as np
 
@@ -9,10 +11,14 @@ from pipeline.errors import InputError
 
 FEWEST = 5
 """Below this many samples the neighbour graph has no 2-D spectral layout to start from."""
+NEIGHBOURS = 15
+EXACT_UP_TO = 20_000
+"""Samples whose neighbours are found by comparing all pairs: seconds, where UMAP's own approximate
+search takes most of a minute to compile; above, comparing all pairs would take longer than that."""
 
 
 def umap2d(features: Float32, seed: int) -> Float32:
-    """2-D UMAP of ``features`` (N, D): (N, 2) float32, with umap-learn's own defaults.
+    """2-D UMAP of ``features`` (N, D): (N, 2) float32, with umap-learn's own defaults (15 neighbours, Euclidean).
 
     The authors' code runs K-means on such a map, unseeded (SCIENCE.md row 7); ours is seeded, which
     makes it run on one thread. Rows in ``sample_id`` order give the same map every time.
@@ -25,5 +31,24 @@ def umap2d(features: Float32, seed: int) -> Float32:
         raise InputError(f"cluster.space=umap2d needs {FEWEST} samples or more, not {n}; use cluster.space=features.")
     from umap import UMAP  # here, since it brings Numba, which takes seconds to import
 
-    model = UMAP(n_components=2, n_neighbors=min(15, n - 1), random_state=seed, n_jobs=1)
-    return np.asarray(model.fit_transform(features), np.float32)
+    neighbours = min(NEIGHBOURS, n - 1)
+    model = UMAP(
+        n_components=2,
+        n_neighbors=neighbours,
+        random_state=seed,
+        n_jobs=1,
+        precomputed_knn=_neighbours(features, neighbours) if n <= EXACT_UP_TO else (None, None, None),
+    )
+    with warnings.catch_warnings():
+        # True and irrelevant: nothing new is put on the map later.
+        warnings.filterwarnings("ignore", message=r"precomputed_knn\[2\]")
+        return np.asarray(model.fit_transform(features), np.float32)
+
+
+def _neighbours(features: Float32, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """(N, count) ids of the nearest, each sample itself first, and their distances."""
+    from sklearn.neighbors import NearestNeighbors
+
+    search = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(features)
+    distances, indices = search.kneighbors(features)
+    return indices, distances

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.report.projection import MIN_POINTS, project_2d
+from pipeline.cluster.umap2d import FEWEST
+from pipeline.report.projection import project_2d
 
 
 def blobs(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -25,7 +26,7 @@ def test_neighbours_stay_neighbours_and_the_seed_decides() -> None:
     assert not np.array_equal(project_2d(features, seed=4).points, map_.points)
 
 
-@pytest.mark.parametrize("count", [MIN_POINTS, 8, 16])
+@pytest.mark.parametrize("count", [FEWEST, 8, 16])
 def test_few_points_are_laid_out(count: int) -> None:
     map_ = project_2d(blobs(count)[0], seed=0)
     assert map_.method == "UMAP" and map_.points.shape == (count, 2) and np.isfinite(map_.points).all()
