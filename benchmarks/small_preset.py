@@ -1,6 +1,7 @@
 """Preset ``small`` on an npz with labels: classes covered and entropy of the query, several seeds, beside random.
 
     python benchmarks/small_preset.py FILE.npz --budgets 11,23 --seeds 0,1,2 [--keep FOLDER] [--set KEY=VALUE ...]
+    python benchmarks/small_preset.py --table FOLDER        # means over all that was kept there, as Markdown
 
 The pure parts as the jobs run them (training loop, embedder, K-means, order), in one process and
 without Ray; one training a seed, and every order at every temperature from it. Labels are read only
@@ -15,6 +16,7 @@ import json
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,14 +89,43 @@ def queries(trained: Trained, labels: np.ndarray, budget: int, config: RunConfig
     return rows
 
 
+def markdown(folder: Path) -> str:
+    """Mean coverage and entropy over the seeds, a line for each order and temperature, K = budget (at most 30)."""
+    rows = [row for file in sorted(folder.glob("*.json")) for row in _of_file(file)]
+    cells = sorted({(row["set"], row["budget"]) for row in rows})
+    lines = ["| | " + " | ".join(f"{name} {budget}" for name, budget in cells) + " |", "|---" * (len(cells) + 1) + "|"]
+    for order, temperature in sorted({(row["order"], row["temperature"]) for row in rows}, reverse=True):
+        line = []
+        for name, budget in cells:
+            found = [
+                row
+                for row in rows
+                if (row["set"], row["budget"], row["order"], row["temperature"]) == (name, budget, order, temperature)
+                and row["k"] == min(30, budget)
+            ]
+            singles = ", ".join(f"{row['covered']:.2f}" for row in found)
+            mean = [np.mean([row[score] for row in found]) for score in ("covered", "entropy")]
+            line.append(f"{mean[0]:.2f} {mean[1]:.2f} ({singles})")
+        lines.append(f"| {order}, tau {temperature} | " + " | ".join(line) + " |")
+    return "\n".join(lines)
+
+
+def _of_file(file: Path) -> list[dict[str, Any]]:
+    return [{"set": file.stem.rpartition("-")[0], **row} for row in json.loads(file.read_text())]
+
+
 def main() -> None:
     parse = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parse.add_argument("file")
+    parse.add_argument("file", nargs="?")
+    parse.add_argument("--table", type=Path, metavar="FOLDER", help="only print what was kept there")
     parse.add_argument("--budgets", default="11,23")
     parse.add_argument("--seeds", default="0,1,2")
     parse.add_argument("--keep", help="a folder for the rows (JSON) and features of every seed")
     parse.add_argument("--set", nargs="*", default=[])
     given = parse.parse_args()
+    if given.table:
+        print(markdown(given.table))
+        return
     torch.set_num_threads(cores())
     images, labels = load(given.file)
     config = override(preset("small"), dict(item.split("=", 1) for item in given.set))
