@@ -119,6 +119,8 @@ def configure(arguments: dict[str, Any]) -> tuple[RunConfig, Location]:
     if named is None and "config" not in arguments:
         saved = saved_config(store, config.run) or saved_config(store, config.reuse)
         if saved is not None:
+            if values.get("ingest.source", saved["ingest"]["source"]) != saved["ingest"]["source"]:
+                del saved["ingest"]  # of another source: its labels, sizes and columns mean nothing here
             config = _build(None, saved, values)
             check(config)
     return config, store

@@ -21,10 +21,11 @@ def report_job(config: RunConfig, store: Location) -> None:
     """One stage of ``jobs.select``."""
     results = {stage: required(config, store, stage) for stage in STAGES}
     with ray_session(say):
-        page = run_report(config, store, ingested(config, store), results, say)
+        pool = ingested(config, store)
+        page = run_report(config, store, pool, results, say)
     print(
         f"\nThe report\n  {store.show(page['folder'] + '/' + PAGE)}\n"
-        f"To go on labelling where this query ends:\n  {next_command(config)}"
+        f"To go on labelling where this query ends:\n  {next_command(config, pool, results['clusters'])}"
     )
 
 

@@ -57,7 +57,7 @@ def select(config: RunConfig, store: Location) -> None:
         f"  the query     {store.show(query['folder'] + '/' + QUERY)}\n"
         f"  Label Studio  {store.show(query['folder'] + '/' + TASKS)}\n"
         f"  the report    {store.show(page['folder'] + '/' + PAGE)}\n"
-        f"To go on labelling where this query ends:\n  {next_command(config)}"
+        f"To go on labelling where this query ends:\n  {next_command(config, pool, clustered)}"
     )
 
 

@@ -5,3 +5,6 @@ The folders in the order of the data flow: ``data`` (images to pool, pool to vie
 (the order in which to label), ``evaluate`` and ``report`` (what came out). ``on_ray`` runs
 them distributed and is the only folder that imports Ray.
 """
+
+__version__ = "0.1.0"
+"""Also where the code came with ``ray job submit --working-dir`` and nothing was installed."""

@@ -54,11 +54,18 @@ class Stage:
         Raises:
             InputError: the stage was begun with other settings; names the first that differs.
         """
+        first = not self.store.is_file(f"{self.folder}/settings.json")
         result = self._claim(say)
         if result is not None:
             return result
         began = time.perf_counter()
-        result = {**work(), "folder": self.folder, "fingerprint": self.fingerprint}
+        try:
+            outcome = work()
+        except InputError:
+            if first:  # nothing was begun: the settings that the error asks for must be taken
+                self.store.delete_file(f"{self.folder}/settings.json")
+            raise
+        result = {**outcome, "folder": self.folder, "fingerprint": self.fingerprint}
         result["seconds"] = round(time.perf_counter() - began, 2)
         return self._publish(result, say)
 

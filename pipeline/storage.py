@@ -208,6 +208,11 @@ class Location:
         if not self.is_s3:
             os.makedirs(self.path(name), exist_ok=True)
 
+    def delete_file(self, name: str) -> None:
+        """Delete a file; fine if there is none."""
+        with suppress(FileNotFoundError):
+            self.filesystem.delete_file(self.path(name))
+
     def delete_folder(self, name: str) -> None:
         """Delete a folder and all below it; fine if there is none."""
         if self.exists(name):

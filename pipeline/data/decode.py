@@ -58,7 +58,10 @@ def decode(data: bytes, size: int, channels: int, max_pixels: int) -> Uint8:
         raise UnreadableImageError("the file is empty")
     with _own_limits():
         image = _load(data, size, max_pixels)
-        return fit(_plain(image), size, channels)
+        try:
+            return fit(_plain(image), size, channels)
+        except _DAMAGED as error:
+            raise UnreadableImageError(f"cannot be converted: {error}") from error
 
 
 def is_grey(data: bytes, max_pixels: int) -> bool:
@@ -109,6 +112,8 @@ def _plain(image: Image.Image) -> Image.Image:
     """The image with 8 bits a channel and without transparency."""
     if image.mode.startswith(("I", "F")):
         return Image.fromarray(_stretch(np.asarray(image)))
+    if image.mode == "LAB":
+        return image.convert("RGB")  # Pillow has no way from here to grey
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, (0, 0, 0, 255)), layer).convert("RGB")

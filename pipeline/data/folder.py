@@ -119,6 +119,8 @@ class FolderSource:
             return UnreadableImageError("the file has gone since it was listed")
         except PermissionError:
             return UnreadableImageError("may not be read (permission denied)")
+        except pa.ArrowInvalid as error:
+            return UnreadableImageError(f"its name cannot be used: {error}")
 
     def _sample_is_grey(self) -> bool:
         total = self.listing.num_rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -43,8 +44,7 @@ def _embed(
     folder: str,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
-    files = f"{folder}/parts"
-    store.delete_folder(files)  # of an attempt that was killed: nothing has named them yet
+    files = f"{folder}/parts-{uuid.uuid4().hex[:8]}"  # this attempt's own: another job may be at the same stage
     store.make_folder(files)
     workers = min(config.workers, gpus()) or 1
     say(f"embed {pool.size} images on {f'{workers} GPU(s)' if gpus() else 'the CPU'}")

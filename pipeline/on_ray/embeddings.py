@@ -27,8 +27,13 @@ def embeddings_stream(store: Location, embedded: dict[str, Any]) -> ray.data.Dat
 def all_features(stream: ray.data.Dataset, embedded: dict[str, Any]) -> Float32:
     """The features (N, D) in id order: one array, never two."""
     features = np.empty((embedded["size"], embedded["dimensions"]), np.float32)
+    times = np.zeros(embedded["size"], np.int8)
     for table in stream.iter_batches(batch_size=None, batch_format="pyarrow"):
-        features[np.asarray(table["sample_id"])] = features_of(table["features"])
+        ids = np.asarray(table["sample_id"])
+        features[ids] = features_of(table["features"])
+        np.add.at(times, ids, 1)
+    if (times != 1).any():
+        raise RuntimeError(f"{(times != 1).sum()} of {len(times)} samples do not come exactly once in the embeddings")
     return features
 
 

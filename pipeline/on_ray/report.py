@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipeline import __version__
 from pipeline.artifacts import ORDER_SCHEMA, PoolManifest
 from pipeline.config import RunConfig, store_flag, to_dict
 from pipeline.data.pool import PoolReader
@@ -24,7 +25,7 @@ from pipeline.stages import Stage, run_folder
 from pipeline.storage import Location
 
 PAGE = "report.html"
-_VERSIONS = ("hacon", "ray", "torch", "torchvision", "numpy", "scikit-learn", "pyarrow", "umap-learn")
+_VERSIONS = ("ray", "torch", "torchvision", "numpy", "scikit-learn", "pyarrow", "umap-learn")
 
 
 def run_report(
@@ -76,13 +77,15 @@ def _report_data(
         images=reader.images(ids[: config.report.contact_sheet]),
         pool=PoolArrays(view.sample_id, view.cluster, view.confidence, view.variability),
         command=f"hacon select --config {store.show(f'runs/{config.run}/config.yaml')} --run NEW",
-        next_command=next_command(config),
+        next_command=next_command(config, pool, clustered),
         embedding=_map(config, store, view, ids, results["embeddings"]),
         training=store.read_json(f"{trained['folder']}/{HISTORY}"),
         classes=_class_statistics(config, reader, pool, ids),
         contact_sheet=config.report.contact_sheet,
         settings=to_dict(config),
-        versions={name: version(name) for name in _VERSIONS} | {"python": platform.python_version()},
+        versions={"hacon": __version__}
+        | {name: version(name) for name in _VERSIONS}
+        | {"python": platform.python_version()},
         seeds={"seed": config.seed},
         stage_seconds={name: result["seconds"] for name, result in results.items()},
         fingerprints={"pool": pool.fingerprint} | {name: result["fingerprint"] for name, result in results.items()},
@@ -91,9 +94,10 @@ def _report_data(
     )
 
 
-def next_command(config: RunConfig) -> str:
-    """What continues this run: twice the budget, all work taken over."""
-    more = f"--run {config.run}-more --budget {2 * config.query.budget}"
+def next_command(config: RunConfig, pool: PoolManifest, clustered: dict[str, Any]) -> str:
+    """What continues this run: twice the budget, all work taken over, and the same K, or the order would be another."""
+    budget = min(2 * config.query.budget, pool.size)
+    more = f"--run {config.run}-more --budget {budget} --set cluster.k={clustered['k']}"
     return f"hacon select --from {config.run} {more}{store_flag(config)}"
 
 

@@ -66,7 +66,8 @@ def _embedded() -> dict[str, Any]:
     os.environ.setdefault("RAY_num_workers_soft_limit", "8")
     os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "120000")
     # Two logical CPUs at least, so that reading and computing never wait for each other's slot.
-    return {"num_cpus": max(2, cores()), "include_dashboard": False}
+    # "local": not to join a Ray that somebody else has started on this machine.
+    return {"address": "local", "num_cpus": max(2, cores()), "include_dashboard": False}
 
 
 def gpus() -> int:

@@ -45,8 +45,9 @@ class StreamedPixels:
         self._shape = (manifest.height, manifest.width, manifest.channels)
         self._sampler, self._mine, self._device = sampler, mine, device
         self._arriving = (window for epoch in range(first_epoch, epochs) for window in self._stream(epoch))
-        # Two, because a batch may straddle two windows and is asked for twice (queries, then keys).
-        self._windows: deque[tuple[Int64, Uint8]] = deque(maxlen=2)
+        # A batch is asked for twice (queries, then keys), and may lie in three windows: a window is at least as
+        # large as a batch, but the last one of a repeat holds only what is left.
+        self._windows: deque[tuple[Int64, Uint8]] = deque(maxlen=3)
 
     def fetch(self, ids: Int64) -> Tensor:
         """(n, C, H, W) uint8 on the device, in the order of ids (n,)."""

@@ -63,21 +63,27 @@ def dashboard(environment: dict[str, str], tmp_path_factory: pytest.TempPathFact
     ]
     nodes, deadline = [], time.monotonic() + 120
     log = (tmp_path_factory.mktemp("nodes") / "log").open("w+")
-    for start in starts:
-        # Each in a session of its own, so that ending it ends what it started and nobody else's Ray.
-        nodes.append(subprocess.Popen(start, env=environment, stdout=log, stderr=log, start_new_session=True))
-        _wait_for(port)
-    _wait_for(web)
-    while True:
-        status = [str(BIN / "ray"), "status", "--address", f"127.0.0.1:{port}"]
-        if "/2.0 CPU" in subprocess.run(status, env=environment, capture_output=True, text=True, check=False).stdout:
-            break
-        assert time.monotonic() < deadline, "the second node has not come"
-    yield f"http://127.0.0.1:{web}"
-    for node in nodes:
-        _end_session(node.pid)
-    for folder in folders:
-        shutil.rmtree(folder)
+    try:
+        for start in starts:
+            # Each in a session of its own, so that ending it ends what it started and nobody else's Ray.
+            nodes.append(subprocess.Popen(start, env=environment, stdout=log, stderr=log, start_new_session=True))
+            _wait_for(port)
+        _wait_for(web)
+        while True:
+            status = [str(BIN / "ray"), "status", "--address", f"127.0.0.1:{port}"]
+            if (
+                "/2.0 CPU"
+                in subprocess.run(status, env=environment, capture_output=True, text=True, check=False).stdout
+            ):
+                break
+            assert time.monotonic() < deadline, "the second node has not come"
+            time.sleep(1)
+        yield f"http://127.0.0.1:{web}"
+    finally:
+        for node in nodes:
+            _end_session(node.pid)
+        for folder in folders:
+            shutil.rmtree(folder)
 
 
 def _end_session(session: int) -> None:

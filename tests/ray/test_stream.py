@@ -56,3 +56,14 @@ def test_workers_together_read_no_more_than_twice_the_pool_a_repeat(images: np.n
         len(ids) for w in range(workers) for ids in needed_by_window(sampler, 0, slice(w * share, (w + 1) * share))
     )
     assert sampler.steps * 96 <= read <= 2 * sampler.steps * 96
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_batch_as_large_as_a_window_lies_in_three(pool: tuple[Location, PoolManifest], images: np.ndarray) -> None:
+    from pipeline.on_ray.stream import StreamedPixels
+
+    sampler = Sampler(len(images), 2, BLOCK, seed=1, window=BLOCK)
+    stream = StreamedPixels(*pool, sampler, slice(0, BLOCK), first_epoch=0, epochs=1, device=torch.device("cpu"))
+    for step in sampler.epoch(0):
+        for ids in (step.ids, step.ids[step.shuffle]):
+            assert torch.equal(stream.fetch(ids), torch.from_numpy(images[ids]).permute(0, 3, 1, 2))

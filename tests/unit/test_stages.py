@@ -220,3 +220,27 @@ def test_what_a_stage_builds_on_is_asked_for_by_its_command(place: Location) -> 
         f"Run 'night-1' has no finished embeddings on '{place.show()}'; "
         "first: hacon embed --run night-1 --store s3://b/x"
     )
+
+
+def test_a_stage_that_refuses_its_input_can_be_begun_with_other_settings(place: Location) -> None:
+    def refuses() -> dict[str, Any]:
+        raise InputError("lower cluster.k to 12")
+
+    with pytest.raises(InputError, match="lower"):
+        stage_of(place).run(refuses, silent)
+    assert stage_of(place, **{"cluster.k": 12}).run(lambda: {"loss": 1.0}, silent)["loss"] == 1.0
+
+
+def test_a_stage_begun_before_keeps_its_settings_when_a_later_try_is_refused(place: Location) -> None:
+    def killed() -> dict[str, Any]:
+        raise KeyboardInterrupt
+
+    def refuses() -> dict[str, Any]:
+        raise InputError("not on this machine")
+
+    with pytest.raises(KeyboardInterrupt):
+        stage_of(place).run(killed, silent)
+    with pytest.raises(InputError, match="machine"):
+        stage_of(place).run(refuses, silent)
+    with pytest.raises(InputError, match="was begun with"):
+        stage_of(place, seed=7).run(refuses, silent)

@@ -190,3 +190,21 @@ def test_grey_is_what_has_equal_channels() -> None:
     nearly = NOISE.convert("L").convert("RGB")
     nearly.paste(RED, (0, 0, 8, 8))
     assert not is_grey(encoded(nearly), MANY)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_lab_becomes_grey_and_rgb(channels: int) -> None:
+    data = io.BytesIO()
+    Image.new("LAB", (20, 20), (255, 128, 128)).save(data, "TIFF")
+    assert (decode(data.getvalue(), 16, channels, 10**6) >= 250).all(), "full lightness and no colour is white"
+
+
+def test_what_pillow_cannot_convert_is_set_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(*_: Any) -> None:
+        raise ValueError("conversion not supported")
+
+    data = io.BytesIO()
+    Image.new("RGB", (20, 20)).save(data, "PNG")
+    monkeypatch.setattr(Image.Image, "convert", unsupported)
+    with pytest.raises(UnreadableImageError, match="cannot be converted: conversion not supported"):
+        decode(data.getvalue(), 16, 3, 10**6)
