@@ -58,8 +58,6 @@ def _embedded() -> dict[str, Any]:
     """Arguments of an embedded Ray. Its processes inherit this one's environment."""
     os.environ.update(_QUIET)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Its C++ parts write to this terminal too, of things that have no consequence; what has one is raised as well.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     # One machine is not preempted.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     # A process takes seconds to import what it needs: keep those that are idle for the next stage.
