@@ -38,12 +38,21 @@ def all_features(stream: ray.data.Dataset, embedded: dict[str, Any]) -> Float32:
 
 
 def features_in_id_order(stream: ray.data.Dataset, rows: int) -> Chunks:
-    """As many passes as wanted over chunks (rows, D) in id order; Ray holds them, on disk where memory is short."""
-    ray.data.DataContext.get_current().execution_options.preserve_order = True
+    """As many passes as wanted over chunks (rows, D) in id order; Ray holds them, on disk where memory is short.
+
+    Raises:
+        RuntimeError: on a pass that does not bring the ids 0, 1, 2, ... : a row's place is all that says whose it is.
+    """
+    stream.context.execution_options.preserve_order = True
     ordered = stream.sort("sample_id").materialize()
 
     def chunks() -> Iterator[Float32]:
+        seen = 0
         for table in ordered.iter_batches(batch_size=rows, batch_format="pyarrow"):
+            ids = np.asarray(table["sample_id"])
+            if not np.array_equal(ids, np.arange(seen, seen + len(ids))):
+                raise RuntimeError(f"the embeddings from row {seen} on are not those of the samples from {seen} on")
+            seen += len(ids)
             yield features_of(table["features"])
 
     return chunks
