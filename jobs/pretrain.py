@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from jobs.arguments import run_job, save_config
 from pipeline.config import RunConfig, this_run
 from pipeline.on_ray.ingest import ingested
-from pipeline.on_ray.pretrain import run_pretrain
+from pipeline.on_ray.pretrain import check_workers, run_pretrain
 from pipeline.on_ray.session import ray_session
 from pipeline.progress import say
 from pipeline.storage import Location
@@ -17,6 +17,7 @@ from pipeline.storage import Location
 def pretrain_job(config: RunConfig, store: Location) -> None:
     """One stage of ``jobs.select``."""
     with ray_session(say):
+        check_workers(config)
         trained = run_pretrain(config, store, ingested(config, store), say)
     save_config(config, store)
     print(

@@ -23,7 +23,7 @@ from pipeline.moco.fit import check_splits, fit_to_pool
 from pipeline.on_ray.cluster import check_backend, clusters_for, run_cluster
 from pipeline.on_ray.embed import run_embed
 from pipeline.on_ray.ingest import ingest
-from pipeline.on_ray.pretrain import run_pretrain
+from pipeline.on_ray.pretrain import check_workers, run_pretrain
 from pipeline.on_ray.query import QUERY, TASKS, check_query, run_query
 from pipeline.on_ray.report import PAGE, next_command, run_report
 from pipeline.on_ray.session import ray_session
@@ -40,6 +40,7 @@ def select(config: RunConfig, store: Location) -> None:
     warm_up()
     with ray_session(say):
         check_backend(config)
+        check_workers(config)
         pool = ingest(config, store, say)
         check_query(config, pool.size)
         clusters_for(config, pool.size)

@@ -11,8 +11,11 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+import ray
+
 from pipeline.artifacts import PoolManifest
 from pipeline.config import RunConfig, store_flag, to_dict
+from pipeline.errors import InputError
 from pipeline.moco.fit import fit_to_pool
 from pipeline.moco.task import PretrainTask
 from pipeline.on_ray.plan import HISTORY, KEPT, WorkerPlan
@@ -25,6 +28,18 @@ _NOT_DECISIVE = ("checkpoint_every", "pool_memory_gib")
 _FAILURES = 3
 _WORKER_CPUS = 0.5
 """Logical: a worker sets its own threads, and whoever reads for it must always find a slot."""
+
+
+def check_workers(config: RunConfig) -> None:
+    """Raise InputError for more workers than can ever start: Ray Train would wait for them without a word.
+
+    On CPUs one worker's share is left for those who read for them.
+    """
+    have, cpus = gpus(), ray.cluster_resources().get("CPU", 0)
+    most = have or max(1, int(cpus / _WORKER_CPUS) - 1)
+    if config.workers > most:
+        what = f"{have} GPUs" if have else f"{cpus:.0f} CPUs and no GPU"
+        raise InputError(f"{config.workers} workers cannot train on {what}; use --workers {most} or fewer.")
 
 
 def pretrain_stage(config: RunConfig, store: Location, pool: PoolManifest) -> tuple[Stage, PretrainTask, list[str]]:

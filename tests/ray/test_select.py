@@ -212,6 +212,7 @@ def test_budgets_of_one_and_of_all(done: Location, pool_file: Path, budget: int)
         (["--budget", "5", "--set", "cluster.backend=cuml"], "cuml"),
         (["--budget", "5", "--set", "pretrain.bn_splits=100", "pretrain.batch_size=200"], "too small"),
         (["--budget", "5", "--workers", "3"], "3 workers"),
+        (["--budget", "5", "--workers", "4", "--set", "pretrain.bn_splits=4"], "4 workers cannot train on 2 CPUs"),
     ],
 )
 def test_what_only_the_pool_can_tell_is_refused_before_training(
