@@ -54,7 +54,9 @@ def environment(s3_endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> d
 def dashboard(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a cluster of two nodes with one CPU each."""
     port, web = _free_port(), _free_port()
+    # Any free port for the nodes' agents, which take jobs: the usual one may be another Ray's of this machine.
     common = [str(BIN / "ray"), "start", "--block", "--num-cpus", "1", "--object-store-memory", "300000000"]
+    common += ["--dashboard-agent-listen-port", "0"]
     # A folder of its own for each node, as on a machine of its own: they would unpack the job's code over each other.
     folders = [tempfile.mkdtemp(prefix="ray-", dir="/tmp") for _ in range(2)]  # short: sockets lie in it
     starts = [
