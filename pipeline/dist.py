@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -57,3 +58,8 @@ def data_parallel(module: nn.Module) -> nn.Module:
     if world_size() == 1:
         return module
     return DistributedDataParallel(module, **_OWN_BUFFERS)
+
+
+def gradients_shared(module: nn.Module, now: bool) -> AbstractContextManager[None]:
+    """A block of forward and backward of ``data_parallel``'s module; gradients only add up here unless ``now``."""
+    return nullcontext() if now or not isinstance(module, DistributedDataParallel) else module.no_sync()

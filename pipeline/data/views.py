@@ -79,10 +79,13 @@ def make_views(images: Tensor, keys: Tensor, recipe: Recipe) -> Tensor:
         pixels, inside = rotated_crop(pixels, box, flip, angle)
     else:
         inside = None
-        sigma = recipe.blur_sigma[0] + u[2] * (recipe.blur_sigma[1] - recipe.blur_sigma[0])
-        blurred = u[3] < recipe.blur
-        rows = axis_matrix(box[:, 0], box[:, 2], height, torch.zeros_like(flip), sigma, blurred)
-        columns = axis_matrix(box[:, 1], box[:, 3], width, flip, sigma, blurred)
+        rows = resize_matrix(box[:, 0], box[:, 2], height, torch.zeros_like(flip))
+        columns = resize_matrix(box[:, 1], box[:, 3], width, flip)
+        if recipe.blur:
+            sigma = recipe.blur_sigma[0] + u[2] * (recipe.blur_sigma[1] - recipe.blur_sigma[0])
+            blurred = u[3] < recipe.blur
+            rows = blur_matrix(sigma, blurred, height) @ rows
+            columns = blur_matrix(sigma, blurred, width) @ columns
         pixels = rows[:, None] @ pixels @ columns[:, None].transpose(-1, -2)
     pixels = _recolour(pixels, draws[:, -10:], recipe)
     if inside is not None:
@@ -120,11 +123,11 @@ def crop_boxes(tries: Tensor, place: Tensor, height: int, width: int, recipe: Re
     return torch.stack([top, left, h, w], 1)
 
 
-def axis_matrix(start: Tensor, length: Tensor, size: int, flip: Tensor, sigma: Tensor, blurred: Tensor) -> Tensor:
-    """The matrix that crops, resizes (bilinear), flips and blurs along one axis.
+def resize_matrix(start: Tensor, length: Tensor, size: int, flip: Tensor) -> Tensor:
+    """The matrix that crops, resizes (bilinear) and flips along one axis.
 
     Args:
-        start, length: (n,) crop in source pixels. flip, blurred: (n,) bool. sigma: (n,) in output pixels.
+        start, length: (n,) crop in source pixels. flip: (n,) bool.
 
     Returns:
         (n, size, size): output index by source index; every row sums to 1.
@@ -132,9 +135,7 @@ def axis_matrix(start: Tensor, length: Tensor, size: int, flip: Tensor, sigma: T
     index = torch.arange(size, device=start.device, dtype=torch.float32)
     at = _source_coordinates(index, start, length, size)
     at = torch.where(flip[:, None], at.flip(1), at)
-    resize = (1 - (at[:, :, None] - index).abs()).clamp_min_(0)
-    kernel = torch.where(blurred[:, None, None], _blur_matrix(sigma, size), torch.eye(size, device=start.device))
-    return kernel @ resize
+    return (1 - (at[:, :, None] - index).abs()).clamp_min_(0)
 
 
 def _source_coordinates(index: Tensor, start: Tensor, length: Tensor, size: int) -> Tensor:
@@ -143,21 +144,33 @@ def _source_coordinates(index: Tensor, start: Tensor, length: Tensor, size: int)
     return torch.minimum(torch.maximum(at, start[:, None]), (start + length - 1)[:, None])
 
 
-def _blur_matrix(sigma: Tensor, size: int) -> Tensor:
-    """Gaussian blur with reflected borders as a matrix (n, size, size), as torchvision's gaussian_blur."""
+def blur_matrix(sigma: Tensor, blurred: Tensor, size: int) -> Tensor:
+    """Gaussian blur along one axis with reflected borders, as torchvision's gaussian_blur; others: no change.
+
+    Args:
+        sigma: (n,) in output pixels. blurred: (n,) bool.
+
+    Returns:
+        (n, size, size): output index by source index; every row sums to 1.
+    """
+    # Linear in the few taps of the kernel, so that no exponential is taken for each of size x size places.
     radius = min(_BLUR_RADIUS, size - 1)
-    i = torch.arange(size, device=sigma.device, dtype=torch.float32)
-    total = torch.zeros(len(sigma), size, size, device=sigma.device)
+    distance = torch.arange(radius + 1, device=sigma.device, dtype=torch.float32)
+    taps = torch.exp(-0.5 * (distance / sigma[:, None]) ** 2)
+    taps = taps / (2 * taps.sum(1, keepdim=True) - 1)
+    taps = torch.where(blurred[:, None], taps, (distance == 0).to(taps.dtype))
+    return (taps @ _tap_places(radius, size, sigma.device)).view(-1, size, size)
+
+
+def _tap_places(radius: int, size: int, device: torch.device) -> Tensor:
+    """(radius + 1, size * size): how often output i takes source j at each distance, mirrored at both edges."""
+    i = torch.arange(size, device=device)
+    distance = torch.arange(radius + 1, device=device)[:, None, None]
     edge = size - 1
-    inner = (i > 0) & (i < edge)
-    for distance, counts in (
-        (i[:, None] - i, torch.ones_like(inner)),
-        (i[:, None] + i, i > 0),
-        (2 * edge - i[:, None] - i, i < edge),
-    ):
-        tap = torch.exp(-0.5 * (distance / sigma[:, None, None]) ** 2)
-        total += tap * ((distance.abs() <= radius) & counts)
-    return total / total.sum(2, keepdim=True)
+    direct = (i[:, None] - i).abs() == distance
+    low = ((i[:, None] + i) == distance) & (i > 0)
+    high = ((2 * edge - i[:, None] - i) == distance) & (i < edge)
+    return (direct.float() + low.float() + high.float()).flatten(1)
 
 
 def rotated_crop(pixels: Tensor, box: Tensor, flip: Tensor, degrees: Tensor) -> tuple[Tensor, Tensor]:

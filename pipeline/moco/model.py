@@ -41,17 +41,16 @@ def encoder_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
     return checkpoint.part("model.query_encoder.encoder")
 
 
-class SplitEncoder(nn.Module):
-    """Runs an encoder over fixed-size splits of the batch, so that batch norm sees a split, never a worker's share."""
+class UnitNorm(nn.Module):
+    """An encoder whose projections have length 1."""
 
-    def __init__(self, encoder: nn.Module, split_rows: int) -> None:
+    def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
-        self.split_rows = split_rows
 
     def forward(self, views: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, D) unit-norm projections; B is a multiple of the split."""
-        return F.normalize(torch.cat([self.encoder(part) for part in views.split(self.split_rows)]).float(), dim=1)
+        """(n, 3, H, W), one batch-norm split -> (n, D)."""
+        return F.normalize(self.encoder(views).float(), dim=1)
 
 
 class MoCo(nn.Module):
@@ -59,18 +58,15 @@ class MoCo(nn.Module):
 
     Args:
         seed: of the initial weights and of the queue's initial noise.
-        split_rows: rows of one batch-norm split.
     """
 
     queue: Tensor
 
-    def __init__(
-        self, arch: str, projection_dim: int, queue_size: int, encoder_momentum: float, split_rows: int, seed: int
-    ) -> None:
+    def __init__(self, arch: str, projection_dim: int, queue_size: int, encoder_momentum: float, seed: int) -> None:
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.query_encoder = SplitEncoder(build_encoder(arch, projection_dim), split_rows)
+            self.query_encoder = UnitNorm(build_encoder(arch, projection_dim))
             noise = torch.randn(queue_size, projection_dim)
         self.key_encoder = copy.deepcopy(self.query_encoder).requires_grad_(False)
         self.encoder_momentum = encoder_momentum

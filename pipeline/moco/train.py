@@ -1,11 +1,12 @@
 """The training loop: the same under a test, gloo and Ray Train, and the same result on any number of workers.
 
 A step, on each worker (B = global batch, S = batch-norm splits, workers divide the splits):
-    queries of its part of the batch           view 1, query encoder
     keys of its part of the *shuffled* batch   view 2, momentum encoder
     all keys gathered and unshuffled           negatives for the queue, positives for the loss
+    queries of its part of the batch           view 1, query encoder, forward and backward
     all queries gathered                       confidence over the global batch
-A view follows from (seed, epoch, repeat, id, view), so shuffling sends no images.
+A view follows from (seed, epoch, repeat, id, view), so shuffling sends no images. A query's negatives are the
+queue, not its batch, so one split after the other goes forward and backward: memory is that of one split.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -86,10 +88,9 @@ class Pretraining:
         self.sampler = task.sampler
         self.recipe = recipe_for(config.recipe, task.channels, config.blur)
         self.dtype, self.precision_reason = devices.choose_precision(config.precision, device)
-        split_rows = config.batch_size // config.bn_splits
-        self.model = MoCo(
-            config.arch, config.projection_dim, config.queue_size, config.encoder_momentum, split_rows, task.seed
-        ).to(device)
+        self.model = MoCo(config.arch, config.projection_dim, config.queue_size, config.encoder_momentum, task.seed).to(
+            device
+        )
         self.query_encoder = dist.data_parallel(self.model.query_encoder)
         self.confidence = ConfidenceAccumulator(task.size, config.confidence_temperatures).to(device)
         self.optimizer = torch.optim.SGD(
@@ -136,22 +137,43 @@ class Pretraining:
     def step(self, step: Step, epoch: int, pixels: Pixels) -> Tensor:
         """One optimizer step; returns this worker's (summed loss, queries told apart), (2,), without waiting for it."""
         config, mine = self.task.config, self.mine
-        first = self._views(step, np.arange(config.batch_size)[mine], epoch, pixels, view=0)
-        second = self._views(step, step.shuffle[mine], epoch, pixels, view=1)
-        with devices.autocast(self.device, self.dtype):
-            query = self.query_encoder(first)
-            self.model.update_key_encoder()
-            with torch.no_grad():
-                shuffled_key = self.model.key_encoder(second)
-        key = dist.gather_rows(shuffled_key, self.rows)[self._to_device(np.argsort(step.shuffle))]
-        logits = moco_logits(query, key[mine], self.model.queue, config.loss_temperature)
-        loss = moco_loss(logits)
-        self._descend(loss * (dist.world_size() / config.batch_size), epoch, step.index)
+        key = self._keys(step, epoch, pixels)
+        self.optimizer.zero_grad(set_to_none=True)
+        totals, queries = torch.zeros(2, device=self.device), []
+        splits = list(self._splits(mine))
+        for rows in splits:
+            view = self._views(step, np.arange(config.batch_size)[rows], epoch, pixels, view=0)
+            with dist.gradients_shared(self.query_encoder, rows is splits[-1]):
+                with devices.autocast(self.device, self.dtype):
+                    query = self.query_encoder(view)
+                logits = moco_logits(query, key[rows], self.model.queue, config.loss_temperature)
+                loss = moco_loss(logits)
+                (loss * (dist.world_size() / config.batch_size)).backward()
+            queries.append(query.detach())
+            totals += torch.stack([loss.detach(), (logits.argmax(1) == 0).sum().to(loss.dtype)])
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate(epoch, step.index)
+        self.optimizer.step()
         self.model.enqueue(key, epoch * self.sampler.steps + step.index)
-        ids = self._to_device(step.ids)
-        queries = dist.gather_rows(query.detach(), self.rows)
-        self.confidence.add(ids[mine], instance_probability(queries, key, ids, mine, config.confidence_temperatures))
-        return torch.stack([loss.detach(), (logits.argmax(1) == 0).sum().to(loss.dtype)])
+        query, ids = dist.gather_rows(torch.cat(queries), self.rows), self._to_device(step.ids)
+        self.confidence.add(ids[mine], instance_probability(query, key, ids, mine, config.confidence_temperatures))
+        return totals
+
+    @torch.no_grad()
+    def _keys(self, step: Step, epoch: int, pixels: Pixels) -> Tensor:
+        """(B, D) keys of the global batch in its own order, after the momentum encoder's update."""
+        self.model.update_key_encoder()
+        shuffled = []
+        for rows in self._splits(self.mine):
+            view = self._views(step, step.shuffle[rows], epoch, pixels, view=1)
+            with devices.autocast(self.device, self.dtype):
+                shuffled.append(self.model.key_encoder(view))
+        return dist.gather_rows(torch.cat(shuffled), self.rows)[self._to_device(np.argsort(step.shuffle))]
+
+    def _splits(self, rows: slice) -> Iterator[slice]:
+        """The batch-norm splits that make up ``rows`` of the global batch."""
+        size = self.task.config.batch_size // self.task.config.bn_splits
+        return (slice(start, start + size) for start in range(rows.start, rows.stop, size))
 
     def learning_rate(self, epoch: int, step: int) -> float:
         """Scaled with the batch; linear warm-up, then a half cosine to 0 (Table 2)."""
@@ -184,13 +206,6 @@ class Pretraining:
         ids, repeat = self._to_device(step.ids[rows]), self._to_device(step.repeat[rows])
         keys = sample_keys(self.task.seed, epoch, repeat, ids, view)
         return make_views(pixels.fetch(step.ids[rows]), keys, self.recipe)
-
-    def _descend(self, loss: Tensor, epoch: int, step: int) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate(epoch, step)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
 
     def _merge_batch_norms(self) -> None:
         """Means of split statistics become means over all workers' splits."""

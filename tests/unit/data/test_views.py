@@ -34,12 +34,8 @@ def _keys(n: int, view: int = 0) -> torch.Tensor:
 def test_crop_resize_and_flip_equal_torchvisions(box: tuple[int, int, int, int], flip: bool) -> None:
     image = _images(1, 28)
     top, left, height, width = box
-    rows = views.axis_matrix(
-        torch.tensor([top]), torch.tensor([height]), 28, torch.tensor([False]), torch.ones(1), torch.tensor([False])
-    )
-    columns = views.axis_matrix(
-        torch.tensor([left]), torch.tensor([width]), 28, torch.tensor([flip]), torch.ones(1), torch.tensor([False])
-    )
+    rows = views.resize_matrix(torch.tensor([top]), torch.tensor([height]), 28, torch.tensor([False]))
+    columns = views.resize_matrix(torch.tensor([left]), torch.tensor([width]), 28, torch.tensor([flip]))
     ours = rows[:, None] @ image @ columns[:, None].transpose(-1, -2)
     theirs = TF.resized_crop(image, top, left, height, width, [28, 28], antialias=True)
     torch.testing.assert_close(ours, TF.hflip(theirs) if flip else theirs, atol=2e-6, rtol=0)
@@ -49,18 +45,15 @@ def test_crop_resize_and_flip_equal_torchvisions(box: tuple[int, int, int, int],
 @pytest.mark.parametrize("size", [8, 28])
 def test_blur_equals_torchvisions(sigma: float, size: int) -> None:
     image = _images(1, size)
-    whole = (
-        torch.tensor([0]),
-        torch.tensor([size]),
-        size,
-        torch.tensor([False]),
-        torch.tensor([sigma]),
-        torch.tensor([True]),
-    )
-    matrix = views.axis_matrix(*whole)[:, None]
+    matrix = views.blur_matrix(torch.tensor([sigma]), torch.tensor([True]), size)[:, None]
     kernel = 2 * min(6, size - 1) + 1
     theirs = TF.gaussian_blur(image, [kernel, kernel], [sigma, sigma])
     torch.testing.assert_close(matrix @ image @ matrix.transpose(-1, -2), theirs, atol=2e-6, rtol=0)
+
+
+def test_without_blur_nothing_is_mixed() -> None:
+    matrices = views.blur_matrix(torch.tensor([0.5, 2.0]), torch.tensor([False, True]), 9)
+    assert torch.equal(matrices[0], torch.eye(9)) and not torch.equal(matrices[1], torch.eye(9))
 
 
 def _torchvision_step(image: torch.Tensor, which: int, factor: float) -> torch.Tensor:

@@ -6,17 +6,17 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.moco.model import MoCo, SplitEncoder, batch_norms, build_encoder
+from pipeline.moco.model import MoCo, UnitNorm, batch_norms, build_encoder
 from pipeline.presets import preset
 
 
-def _tiny(split_rows: int = 4, queue: int = 8) -> MoCo:
-    return MoCo("resnet18", 16, queue, 0.9, split_rows, seed=0)
+def _tiny(queue: int = 8) -> MoCo:
+    return MoCo("resnet18", 16, queue, 0.9, seed=0)
 
 
 def test_medmnist_has_the_papers_numbers_of_parameters() -> None:
     config = preset("medmnist").pretrain
-    model = MoCo(config.arch, config.projection_dim, config.queue_size, config.encoder_momentum, 512, seed=0)
+    model = MoCo(config.arch, config.projection_dim, config.queue_size, config.encoder_momentum, seed=0)
     every = [parameter.numel() for parameter in model.parameters()]
     trainable = [parameter.numel() for parameter in model.parameters() if parameter.requires_grad]
     assert round(sum(trainable) / 1e6, 2) == 27.97
@@ -45,14 +45,9 @@ def test_queue_replaces_its_oldest_keys_and_wraps() -> None:
         torch.testing.assert_close(model.queue, expected)
 
 
-def test_batch_norm_sees_a_split_and_nothing_else() -> None:
-    model = _tiny(split_rows=4).query_encoder.train()
-    views = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    together = model(views)
-    other = views.clone()
-    other[4:] = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(1))
-    torch.testing.assert_close(model(other)[:4], together[:4])
-    assert not torch.allclose(model(other)[4:], together[4:], atol=1e-3)
+def test_projections_have_length_one() -> None:
+    projections = _tiny().query_encoder(torch.rand(6, 3, 16, 16, generator=torch.Generator().manual_seed(0)))
+    torch.testing.assert_close(projections.norm(dim=1), torch.ones(6))
 
 
 def test_running_statistics_are_the_plain_mean_over_splits() -> None:
@@ -60,7 +55,9 @@ def test_running_statistics_are_the_plain_mean_over_splits() -> None:
     first = batch_norms(encoder)[0]
     seen: list[torch.Tensor] = []
     first.register_forward_pre_hook(lambda layer, args: seen.append(args[0].detach().mean((0, 2, 3))))
-    SplitEncoder(encoder, 4).train()(torch.randn(12, 3, 16, 16, generator=torch.Generator().manual_seed(0)))
+    views = torch.randn(12, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    for split in views.split(4):
+        UnitNorm(encoder).train()(split)
     assert len(seen) == 3
     assert first.running_mean is not None
     torch.testing.assert_close(first.running_mean, torch.stack(seen).mean(0), atol=1e-5, rtol=1e-4)

@@ -9,6 +9,9 @@ from sklearn.datasets import load_digits
 
 from pipeline.config import PretrainConfig
 from pipeline.context import LocalContext
+from pipeline.data.keyed import sample_keys
+from pipeline.data.views import make_views
+from pipeline.moco.model import batch_norms
 from pipeline.moco.resident import ResidentPixels
 from pipeline.moco.task import PretrainTask
 from pipeline.moco.train import Pretraining, pretrain
@@ -63,6 +66,44 @@ def test_a_killed_run_resumes_and_ends_with_the_same_weights_counts_and_sums() -
     assert whole.last.tensors.keys() == resumed.last.tensors.keys()
     for name, tensor in whole.last.tensors.items():
         assert torch.equal(tensor, resumed.last.tensors[name]), name
+
+
+def test_a_step_is_the_papers_loss_of_the_whole_batch() -> None:
+    """Against the plain way: both encoders over the batch with a batch norm a split, one mean loss, one backward."""
+    training, plain = (Pretraining(_task(), torch.device("cpu")) for _ in range(2))
+    step, images = next(training.sampler.epoch(0)), _pixels()
+    training.model.train()
+    loss, correct = training.step(step, 0, images).tolist()
+
+    ids, repeat = torch.from_numpy(step.ids), torch.from_numpy(step.repeat)
+    views = [
+        make_views(images.fetch(step.ids), sample_keys(0, 0, repeat, ids, view), training.recipe) for view in (0, 1)
+    ]
+    model = plain.model.train()
+    query = torch.cat([model.query_encoder(split) for split in views[0].split(8)])
+    shuffled = views[1][torch.from_numpy(step.shuffle)]
+    key = torch.empty(16, 16)
+    key[torch.from_numpy(step.shuffle)] = torch.cat([model.key_encoder(split) for split in shuffled.split(8)])
+    logits = torch.cat([(query * key).sum(1)[:, None], query @ model.queue.T], 1) / CONFIG.loss_temperature
+    expected = -torch.log_softmax(logits, 1)[:, 0]
+    expected.mean().backward()
+
+    assert loss == pytest.approx(expected.sum().item(), rel=1e-5)
+    assert correct == (logits.argmax(1) == 0).sum()
+    torch.testing.assert_close(training.model.queue[:16], key)
+    ours, theirs = training.model.query_encoder.named_parameters(), model.query_encoder.parameters()
+    for (name, parameter), other in zip(ours, theirs, strict=True):
+        assert other.grad is not None
+        torch.testing.assert_close(parameter.grad, other.grad, msg=lambda text, n=name: f"{n}: {text}")
+
+
+def test_batch_norm_sees_one_split_at_a_time() -> None:
+    training = Pretraining(_task(), torch.device("cpu"))
+    rows: list[int] = []
+    for layer in batch_norms(training.model):
+        layer.register_forward_pre_hook(lambda _, args: rows.append(len(args[0])))
+    training.step(next(training.sampler.epoch(0)), 0, _pixels())
+    assert rows == [CONFIG.batch_size // CONFIG.bn_splits] * (CONFIG.bn_splits * len(batch_norms(training.model)))
 
 
 def test_learning_rate_warms_up_and_falls_to_nothing_by_the_cosine() -> None:
