@@ -1,7 +1,7 @@
 """Preset ``small`` on an npz with labels: classes covered and entropy of the query, several seeds, beside random.
 
-    python benchmarks/small_preset.py FILE.npz --budgets 11,23 --seeds 0,1,2 [--keep FOLDER] [--set KEY=VALUE ...]
-    python benchmarks/small_preset.py --table FOLDER        # means over all that was kept there, as Markdown
+    python -m benchmarks.small_preset FILE.npz --budgets 11,23 --seeds 0,1,2 [--keep FOLDER] [--set KEY=VALUE ...]
+    python -m benchmarks.small_preset --table FOLDER        # means over all that was kept there, as Markdown
 
 The pure parts as the jobs run them (training loop, embedder, K-means, order), in one process and
 without Ray; one training a seed, and every order at every temperature from it. Labels are read only

@@ -1,0 +1,67 @@
+"""``make bench``: every row of the table in one run, printed and written to benchmarks/RESULTS.md.
+
+    python -m benchmarks [--only NAME ...] [--write]
+
+A row is a module of this folder with ``measure() -> Row``. Each runs in a process of its own, one after the
+other, with nothing else on the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.measure import Row, hardware, in_a_process_of_its_own
+
+ROWS: dict[str, str] = {}
+"""Name -> the module that measures it, in the order of the table."""
+RESULTS = Path(__file__).with_name("RESULTS.md")
+CPU = "<!-- measured by make bench -->"
+"""Everything below this line is written anew; what is above it (figures of other machines) stays."""
+
+
+def main() -> int:
+    parse = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parse.add_argument("--only", nargs="+", choices=ROWS, metavar="NAME", help=f"of {', '.join(ROWS)}")
+    parse.add_argument("--write", action="store_true", help="write RESULTS.md")
+    given = parse.parse_args()
+    rows: dict[str, Row] = {}
+    for name in given.only or ROWS:
+        rows[name], seconds, _ = in_a_process_of_its_own(_measure, ROWS[name])
+        print(f"{name}: {rows[name].measured} (goal {rows[name].goal}; {seconds:.0f} s)", flush=True)
+        for what, figure in rows[name].details:
+            print(f"    {what}: {figure}", flush=True)
+    if given.write:
+        kept = RESULTS.read_text().partition(CPU)[0] if RESULTS.exists() else "# Results\n\n"
+        RESULTS.write_text(f"{kept}{CPU}\n\n{page(rows)}")
+    return 0
+
+
+def page(rows: dict[str, Row]) -> str:
+    """The table and the figures behind it, as Markdown."""
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    ).stdout
+    words = {True: "yes", False: "**no**", None: "not measured"}
+    lines = [
+        f"## {time.strftime('%Y-%m-%d')}, {hardware()}, commit {commit.strip()}",
+        "",
+        "| | measured | goal | met |",
+        "|---|---|---|---|",
+        *(f"| {row.what} | {row.measured} | {row.goal} | {words[row.met]} |" for row in rows.values()),
+    ]
+    for row in rows.values():
+        lines += ["", f"### {row.what}", "", *(f"* {what}: {figure}" for what, figure in row.details)]
+    return "\n".join(lines) + "\n"
+
+
+def _measure(module: str) -> Row:
+    return importlib.import_module(f"benchmarks.{module}").measure()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""How everything here is timed: side by side, in turns, in one run; medians, and the spread beside them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import platform
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.machine import cores
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table, with the figures behind it."""
+
+    what: str
+    measured: str
+    goal: str
+    met: bool | None
+    """None: there was nothing to compare with here; ``measured`` says why."""
+    details: list[tuple[str, str]] = field(default_factory=list)
+    """(what, figure with its unit), listed below the table."""
+
+
+def alternate(candidates: Mapping[str, Callable[[], Any]], rounds: int, *, warm_up: int = 1) -> dict[str, list[float]]:
+    """Seconds of every call: all candidates in turn, ``rounds`` times, so that a slow minute hits them all."""
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for turn in range(warm_up + rounds):
+        for name, call in candidates.items():
+            began = time.perf_counter()
+            call()
+            if turn >= warm_up:
+                seconds[name].append(time.perf_counter() - began)
+    return seconds
+
+
+def ratio(seconds: Mapping[str, list[float]], slow: str, fast: str) -> float:
+    """How many times as long ``slow`` takes as ``fast``: the median over the rounds, each round by itself."""
+    return statistics.median(a / b for a, b in zip(seconds[slow], seconds[fast], strict=True))
+
+
+def speed(seconds: list[float], items: int) -> str:
+    """Items a second: the median, and the slowest and fastest round."""
+    each = sorted(items / value for value in seconds)
+    return f"{statistics.median(each):,.0f}/s ({each[0]:,.0f} to {each[-1]:,.0f})"
+
+
+def in_a_process_of_its_own(call: Callable[..., Any], *arguments: Any) -> tuple[Any, float, int]:
+    """(result, seconds, peak resident bytes) of ``call`` in a fresh process; module-level functions only.
+
+    The peak is what the call added to a process that had imported it.
+    """
+    context = multiprocessing.get_context("spawn")
+    receive, send = context.Pipe(duplex=False)
+    process = context.Process(target=_report, args=(send, call, arguments))
+    process.start()
+    send.close()
+    try:
+        return receive.recv()
+    except EOFError:
+        raise RuntimeError(f"{call.__qualname__} ended its process without a result") from None
+    finally:
+        process.join()
+
+
+def hardware() -> str:
+    """This machine, in words."""
+    with open("/proc/cpuinfo") as file:
+        names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    name = names[0] if names else platform.processor()
+    return f"{cores()} core(s) of {name}, {memory:.0f} GiB, no GPU, Python {platform.python_version()}"
+
+
+def _report(send: Any, call: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    before = _peak()
+    began = time.perf_counter()
+    result = call(*arguments)
+    send.send((result, time.perf_counter() - began, _peak() - before))
+
+
+def _peak() -> int:
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
