@@ -140,7 +140,8 @@ def _folder(path: str, config: IngestConfig) -> Source:
     listing, state = list_images(location)
     if listing.num_rows == 0:
         raise InputError(f"There is no image ({', '.join(SUFFIXES)}) in or below '{path}'; check the path.")
-    numbers, classes, labels_state = _folder_labels(config, listing["key"].to_pylist()) if config.labels else _UNKNOWN
+    keys = listing["key"].to_pylist() if config.labels else []
+    numbers, classes, labels_state = _folder_labels(config, location, keys) if config.labels else _UNKNOWN
     missing = 0 if numbers is None else int((numbers < 0).sum())
     return FolderSource(
         location,
@@ -158,14 +159,21 @@ def _folder(path: str, config: IngestConfig) -> Source:
 _UNKNOWN: tuple[NDArray[np.int32] | None, tuple[str, ...] | None, str] = (None, None, "")
 
 
-def _folder_labels(config: IngestConfig, keys: list[str]) -> tuple[NDArray[np.int32], tuple[str, ...], str]:
+def _folder_labels(
+    config: IngestConfig, images: Location, keys: list[str]
+) -> tuple[NDArray[np.int32], tuple[str, ...], str]:
     """(label numbers by position, class names, the CSV file's state)."""
     assert config.labels is not None
     if config.labels == "folder":
         return *number_labels(labels_from_folders(keys)), ""
     location, file = _folder_and_file(config.labels)
     if not location.is_file(file):
-        raise InputError(f"There is no labels file '{config.labels}'; write --labels folder or the path of a CSV file.")
+        location = images  # data sets are often handed on with their table among the images
+    if not location.is_file(file):
+        raise InputError(
+            f"There is no labels file '{config.labels}', nor a '{file}' in '{images.show()}'; "
+            "write --labels folder or the path of a CSV file."
+        )
     data = location.read_bytes(file)
     names = labels_from_csv(data, config.labels, keys, config.key_column, config.label_column)
     return *number_labels(names), f", labels {hashlib.sha256(data).hexdigest()[:16]}"

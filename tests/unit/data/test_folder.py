@@ -231,6 +231,17 @@ def test_labels_that_are_nowhere(scans: Path, tmp_path: Path) -> None:
         opened(tmp_path / "flat", labels="folder")
 
 
+def test_a_labels_file_is_also_looked_for_among_the_images(
+    scans: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (scans / "HAM_metadata.csv").write_text("image_id,dx\na,nv\n10,mel\n")
+    monkeypatch.chdir(elsewhere := tmp_path_factory.mktemp("elsewhere"))
+    settings = {"labels": "HAM_metadata.csv", "key_column": "image_id", "label_column": "dx"}
+    assert labels_of(opened(scans, **settings)) == {"a.tif": "nv", "b/10.jpg": "mel"}
+    (elsewhere / "HAM_metadata.csv").write_text("image_id,dx\na,bcc\n")
+    assert labels_of(opened(scans, **settings)) == {"a.tif": "bcc"}, "the path as given comes first"
+
+
 def test_labels_csv_is_part_of_the_state(scans: Path) -> None:
     (scans / "list.csv").write_text("key,label\na,1\n")
     before = opened(scans, labels=str(scans / "list.csv")).state
