@@ -35,11 +35,11 @@ class Progress:
         self._done, self._first = done, done
         self._began = self._spoke = time.perf_counter()
 
-    def advance(self, detail: str = "") -> None:
-        """One more step is done."""
-        self._done += 1
+    def advance(self, detail: str = "", by: int = 1) -> None:
+        """One more step is done, or ``by`` more."""
+        self._done += by
         now = time.perf_counter()
-        if now - self._spoke >= _INTERVAL_SECONDS:
+        if now - self._spoke >= _INTERVAL_SECONDS and self._done > self._first:
             self._spoke = now
             left = (now - self._began) / (self._done - self._first) * (self._total - self._done)
             share = 100 * self._done / self._total

@@ -2,13 +2,15 @@
 
 A stage's folder holds ``settings.json`` (what it was begun with, put once) and ``done.json``
 (what came out, put last and once). Done with the same settings means skipped; begun with others
-is an error that names the setting. A reader trusts only what ``done.json`` names.
+is an error that names the setting. A reader trusts only what ``done.json`` names: every attempt writes
+to a folder of its own, so that two jobs at the same stage never mix their files, and one of them counts.
 """
 
 from __future__ import annotations
 
 import json
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -42,14 +44,14 @@ class Stage:
         """Of the settings, the inputs' fingerprints among them."""
         return fingerprint(self.folder.rpartition("/")[2], json.dumps(dict(self.settings), sort_keys=True))
 
-    def run(self, work: Callable[[], dict[str, Any]], say: Callable[[str], None]) -> dict[str, Any]:
+    def run(self, work: Callable[[str], dict[str, Any]], say: Callable[[str], None]) -> dict[str, Any]:
         """Do ``work`` unless it is done, and publish its result.
 
         Args:
-            work: writes its files below ``folder`` and returns the JSON-ready result.
+            work: is given a folder of this attempt's own for its files, and returns the JSON-ready result.
 
         Returns:
-            The result, with the ``folder`` that holds its files and the stage's ``fingerprint``.
+            The result, with the stage's ``folder`` and ``fingerprint``, and ``files``, the attempt's folder.
 
         Raises:
             InputError: the stage was begun with other settings; names the first that differs.
@@ -59,15 +61,20 @@ class Stage:
         if result is not None:
             return result
         began = time.perf_counter()
+        files = f"{self.folder}/files-{uuid.uuid4().hex[:8]}"
+        published: dict[str, Any] = {}
         try:
-            outcome = work()
+            result = {**work(files), "folder": self.folder, "files": files, "fingerprint": self.fingerprint}
+            result["seconds"] = round(time.perf_counter() - began, 2)
+            published = self._publish(result, say)
         except InputError:
             if first:  # nothing was begun: the settings that the error asks for must be taken
                 self.store.delete_file(f"{self.folder}/settings.json")
             raise
-        result = {**outcome, "folder": self.folder, "fingerprint": self.fingerprint}
-        result["seconds"] = round(time.perf_counter() - began, 2)
-        return self._publish(result, say)
+        finally:
+            if published.get("files") != files:
+                self.store.delete_folder(files)
+        return published
 
     def _claim(self, say: Callable[[str], None]) -> dict[str, Any] | None:
         """The published result, if any, after making sure that the settings are the same."""

@@ -80,9 +80,9 @@ def run_cluster(
     stage = cluster_stage(config, store, embedded)
     k = stage.settings["cluster.k"]
 
-    def work() -> dict[str, Any]:
+    def work(files: str) -> dict[str, Any]:
         stream = embeddings_stream(store, embedded)
-        arguments = (store, stage.folder, stream, embedded, config.cluster, k, config.seed)
+        arguments = (store, files, stream, embedded, config.cluster, k, config.seed)
         if only_this_machine():
             done = _cluster(*arguments)
         else:
@@ -98,8 +98,8 @@ def run_cluster(
 
 def read_clustering(store: Location, clustered: dict[str, Any]) -> Clustering:
     """What the cluster stage left, in id order."""
-    table = by_sample_id(store.read_table(f"{clustered['folder']}/{CLUSTERS}"))
-    centroids = store.read_table(f"{clustered['folder']}/{CENTROIDS}")["centroid"].to_pylist()
+    table = by_sample_id(store.read_table(f"{clustered['files']}/{CLUSTERS}"))
+    centroids = store.read_table(f"{clustered['files']}/{CENTROIDS}")["centroid"].to_pylist()
     return Clustering(
         sample_id=np.asarray(table["sample_id"]),
         cluster=np.asarray(table["cluster"]),
@@ -113,7 +113,7 @@ def read_clustering(store: Location, clustered: dict[str, Any]) -> Clustering:
 
 def _cluster(
     store: Location,
-    folder: str,
+    files: str,
     stream: ray.data.Dataset,
     embedded: dict[str, Any],
     settings: ClusterConfig,
@@ -123,8 +123,8 @@ def _cluster(
     quieten()
     found = _kmeans(stream, embedded, settings, k, seed)
     columns = [np.arange(len(found.labels)), found.labels, found.distance]
-    store.write_table(f"{folder}/{CLUSTERS}", pa.table(columns, schema=CLUSTER_SCHEMA))
-    store.write_table(f"{folder}/{CENTROIDS}", pa.table({"centroid": list(found.centroids)}))
+    store.write_table(f"{files}/{CLUSTERS}", pa.table(columns, schema=CLUSTER_SCHEMA))
+    store.write_table(f"{files}/{CENTROIDS}", pa.table({"centroid": list(found.centroids)}))
     return {"k": k, "inertia": found.inertia, "backend": found.backend, "reason": found.reason, "seed": seed}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -12,10 +11,16 @@ import ray.data
 from pipeline.artifacts import PoolManifest, embedding_schema, images_of
 from pipeline.config import RunConfig
 from pipeline.machine import cores
+from pipeline.on_ray.follow import follow
 from pipeline.on_ray.plan import WEIGHTS
 from pipeline.on_ray.session import gpus
 from pipeline.stages import Stage, run_folder
 from pipeline.storage import Location
+
+_FEWEST_ROWS = 1024
+"""In a file, so that a small pool's features are one."""
+_FILES_TO_TELL = 50
+"""As many files at least as a large pool's features come in: progress is told by what is written."""
 
 
 def run_embed(
@@ -33,7 +38,7 @@ def run_embed(
         "start a new run with --run.",
         reuse=None if config.reuse is None else run_folder(config.reuse, "embeddings"),
     )
-    return stage.run(lambda: _embed(config, store, pool, trained, stage.folder, say), say)
+    return stage.run(lambda files: _embed(config, store, pool, trained, files, say), say)
 
 
 def _embed(
@@ -41,20 +46,17 @@ def _embed(
     store: Location,
     pool: PoolManifest,
     trained: dict[str, Any],
-    folder: str,
+    files: str,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
-    files = f"{folder}/parts-{uuid.uuid4().hex[:8]}"  # this attempt's own: another job may be at the same stage
-    store.make_folder(files)
     workers = min(config.workers, gpus()) or 1
     say(f"embed {pool.size} images on {f'{workers} GPU(s)' if gpus() else 'the CPU'}")
     source = ray.data.read_parquet(store.path(f"{pool.folder}/train"), filesystem=store.filesystem)
-    images = source.select_columns(["sample_id", "image"])
-    images.map_batches(
+    features = source.select_columns(["sample_id", "image"]).map_batches(
         _EmbedImages,
         fn_constructor_args=(
             store,
-            f"{trained['folder']}/{WEIGHTS}",
+            f"{trained['files']}/{WEIGHTS}",
             trained["arch"],
             (pool.height, pool.width, pool.channels),
         ),
@@ -63,8 +65,18 @@ def _embed(
         compute=ray.data.ActorPoolStrategy(size=workers),
         # Without a GPU the actors ask for what readers ask for, so that Ray Data lets them read for themselves.
         **({"num_gpus": 1} if gpus() else {}),
-    ).write_parquet(store.path(files), filesystem=store.filesystem, min_rows_per_file=config.embed.rows_per_file)
-    return {"files": files, "size": pool.size, "dimensions": trained["dimensions"]}
+    )
+    rows = min(config.embed.rows_per_file, max(_FEWEST_ROWS, -(-pool.size // _FILES_TO_TELL)))
+    written = features.map_batches(_write, fn_args=(store, files), batch_size=rows, batch_format="pyarrow")
+    follow(written, "embed", pool.size, say)
+    return {"size": pool.size, "dimensions": trained["dimensions"]}
+
+
+def _write(batch: pa.Table, store: Location, folder: str) -> pa.Table:
+    """One file, named by a sample it holds: a task that Ray runs again writes the same one."""
+    ids = batch["sample_id"]
+    store.write_table(f"{folder}/{ids[0].as_py():012d}.parquet", batch)
+    return pa.table({"sample_id": ids})
 
 
 class _EmbedImages:

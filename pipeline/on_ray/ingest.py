@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +32,7 @@ from pipeline.data.staging import (
     write_pool_file,
 )
 from pipeline.errors import InputError
+from pipeline.on_ray.follow import follow
 from pipeline.stages import Stage, finished
 from pipeline.storage import Location
 
@@ -56,14 +56,14 @@ def ingest(config: RunConfig, store: Location, say: Callable[[str], None]) -> Po
     survey = _get(survey_ref)
     for note in survey.notes:
         say(note)
-    job = _Job(store, f"{folder}/data-{uuid.uuid4().hex[:8]}", source_ref, settings.rows_per_file)
-    done = Stage(
-        store, folder, _deciding(settings, survey.state), f"name a new pool with --set ingest.name={pool}-2"
-    ).run(lambda: {"manifest": _make(job, config.ingest.source, pool, survey, say)}, say)
-    manifest = PoolManifest.from_dict(done["manifest"])
-    if manifest.folder != job.folder:
-        store.delete_folder(job.folder)
-    return manifest
+
+    def work(files: str) -> dict[str, Any]:
+        job = _Job(store, files, source_ref, settings.rows_per_file)
+        return {"manifest": _make(job, config.ingest.source, pool, survey, say)}
+
+    remedy = f"name a new pool with --set ingest.name={pool}-2"
+    done = Stage(store, folder, _deciding(settings, survey.state), remedy).run(work, say)
+    return PoolManifest.from_dict(done["manifest"])
 
 
 def ingested(config: RunConfig, store: Location) -> PoolManifest:
@@ -131,27 +131,15 @@ class _Settled:
 
 
 def _make(job: _Job, source: str, pool: str, survey: _Survey, say: Callable[[str], None]) -> dict[str, Any]:
-    """The two passes; the manifest as ``done.json`` holds it. Leaves no files behind where it fails.
-
-    Bad input gives up the pool's name too: with the images mended it can be used.
-    """
-    finished = False
-    try:
-        say(f"reading {', '.join(f'{count} {split}' for split, count in survey.splits.items())} images of {source}")
-        shape = _get(ray.remote(_shape).remote(job.source))
-        sizes = _sizes(shape, job.rows_per_file, sum(survey.splits.values()))
-        receipts = _stage_all(job, survey.splits, sizes, shape)
-        settled_ref, positions_ref = ray.remote(_settle).options(num_returns=2).remote(job, receipts, shape)
-        settled = _get(settled_ref)
-        _write_all(job, settled.splits, positions_ref, sizes, shape)
-        job.store.delete_folder(job.staged)
-        finished = True
-    except InputError:
-        job.store.delete_folder(f"pools/{pool}")
-        raise
-    finally:
-        if not finished:
-            job.store.delete_folder(job.folder)
+    """The two passes; the manifest as ``done.json`` holds it."""
+    say(f"reading {', '.join(f'{count} {split}' for split, count in survey.splits.items())} images of {source}")
+    shape = _get(ray.remote(_shape).remote(job.source))
+    sizes = _sizes(shape, job.rows_per_file, sum(survey.splits.values()))
+    receipts = _stage_all(job, survey.splits, sizes, shape, say)
+    settled_ref, positions_ref = ray.remote(_settle).options(num_returns=2).remote(job, receipts, shape)
+    settled = _get(settled_ref)
+    _write_all(job, settled.splits, positions_ref, sizes, shape, say)
+    job.store.delete_folder(job.staged)
     _say_outcome(job, settled, shape, say)
     return PoolManifest(
         name=pool,
@@ -184,15 +172,19 @@ def _sizes(shape: Shape, rows_per_file: int, images: int) -> Sizes:
     return dataclasses.replace(sizes, staged=min(sizes.staged, max(_LEAST_PIECE, share)))
 
 
-def _stage_all(job: _Job, splits: dict[str, int], sizes: Sizes, shape: Shape) -> list[ray.ObjectRef[pa.Table]]:
+def _stage_all(
+    job: _Job, splits: dict[str, int], sizes: Sizes, shape: Shape, say: Callable[[str], None]
+) -> list[ray.ObjectRef[pa.Table]]:
     """First pass; references to the receipts."""
     pieces = _get(ray.remote(_pieces).remote(job.source, list(splits), sizes.staged))
     items = ray.data.from_items(pieces, override_num_blocks=len(pieces))
     staged = items.map_batches(_stage, batch_size=1, fn_kwargs={"job": job, "sizes": sizes, "shape": shape})
-    return _run(staged.to_arrow_refs)
+    return _run(lambda: follow(staged, "read", sum(splits.values()), say))
 
 
-def _write_all(job: _Job, splits: dict[str, int], positions: Any, sizes: Sizes, shape: Shape) -> None:
+def _write_all(
+    job: _Job, splits: dict[str, int], positions: Any, sizes: Sizes, shape: Shape, say: Callable[[str], None]
+) -> None:
     """Second pass: one task a file."""
     files = [
         {"split": split, "first": first, "stop": min(first + sizes.file, count)}
@@ -201,7 +193,7 @@ def _write_all(job: _Job, splits: dict[str, int], positions: Any, sizes: Sizes, 
     ]
     items = ray.data.from_items(files, override_num_blocks=len(files))
     write = {"job": job, "positions": positions, "sizes": sizes, "shape": shape}
-    _run(items.map_batches(_write, batch_size=1, fn_kwargs=write).materialize)
+    _run(lambda: follow(items.map_batches(_write, batch_size=1, fn_kwargs=write), "write", len(files), say))
 
 
 # ---- in the workers ----------------------------------------------------------------------

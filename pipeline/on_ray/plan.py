@@ -23,4 +23,6 @@ class WorkerPlan:
     store: Location
     manifest: PoolManifest
     folder: str
-    """The stage's folder on the store."""
+    """The stage's folder on the store: the checkpoint is in it, from which any attempt goes on."""
+    files: str
+    """This attempt's folder, for what later stages read."""

@@ -68,8 +68,11 @@ def run_pretrain(config: RunConfig, store: Location, pool: PoolManifest, say: Ca
     stage, task, notes = pretrain_stage(config, store, pool)
     for note in notes:
         say(note)
-    plan = WorkerPlan(task, store, pool, stage.folder)
-    return stage.run(lambda: {**_train(plan, config.workers), "notes": notes}, say)
+
+    def work(files: str) -> dict[str, Any]:
+        return {**_train(WorkerPlan(task, store, pool, stage.folder, files), config.workers), "notes": notes}
+
+    return stage.run(work, say)
 
 
 def _train(plan: WorkerPlan, workers: int) -> dict[str, Any]:
@@ -97,8 +100,8 @@ def _train(plan: WorkerPlan, workers: int) -> dict[str, Any]:
             logging_config=LoggingConfig(log_level="ERROR"),
         ),
     ).fit()
-    kept = store.read_json(f"{plan.folder}/{KEPT}")
-    history = store.read_json(f"{plan.folder}/{HISTORY}")
+    kept = store.read_json(f"{plan.files}/{KEPT}")
+    history = store.read_json(f"{plan.files}/{HISTORY}")
     fitted = {**asdict(task.config), "window": task.window}
     return {**kept, "arch": task.config.arch, "loss": history[-1]["loss"], "fitted": fitted}
 

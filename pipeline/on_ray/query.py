@@ -71,13 +71,14 @@ def run_query(
         },
         f"start a new run that takes over what it can: --run NEW --from {config.run}{store_flag(config)}",
     )
-    return stage.run(lambda: _query(config, store, pool, trained, clustered, stage.folder), say)
+    # Where people look for it: the same inputs give the same bytes, whoever writes them.
+    return stage.run(lambda _: _query(config, store, pool, trained, clustered, stage.folder), say)
 
 
 def pool_view(store: Location, trained: dict[str, Any], clustered: dict[str, Any], temperature: float) -> PoolView:
     """All that strategies may see, joined by id."""
     clustering = read_clustering(store, clustered)
-    confidence = confidence_at(store.read_table(f"{trained['folder']}/{CONFIDENCE}"), temperature)
+    confidence = confidence_at(store.read_table(f"{trained['files']}/{CONFIDENCE}"), temperature)
     assert np.array_equal(clustering.sample_id, confidence.sample_id), "clusters and confidence are of different pools"
     return PoolView(
         sample_id=clustering.sample_id,

@@ -48,9 +48,9 @@ def run_report(
         f"start a new run that takes over what it can: --run NEW --from {config.run}{store_flag(config)}",
     )
 
-    def work() -> dict[str, Any]:
+    def work(_: str) -> dict[str, Any]:
         page = render(_report_data(config, store, pool, results))
-        store.write_bytes(f"{stage.folder}/{PAGE}", page.encode())
+        store.write_bytes(f"{stage.folder}/{PAGE}", page.encode())  # one object, where people look for it
         return {"bytes": len(page)}
 
     return stage.run(work, say)
@@ -79,7 +79,7 @@ def _report_data(
         command=f"hacon select --config {store.show(f'runs/{config.run}/config.yaml')} --run NEW",
         next_command=next_command(config, pool, clustered),
         embedding=_map(config, store, view, ids, results["embeddings"]),
-        training=store.read_json(f"{trained['folder']}/{HISTORY}"),
+        training=store.read_json(f"{trained['files']}/{HISTORY}"),
         classes=_class_statistics(config, reader, pool, ids),
         contact_sheet=config.report.contact_sheet,
         settings=to_dict(config),

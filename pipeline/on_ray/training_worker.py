@@ -89,12 +89,12 @@ def _pixels(plan: WorkerPlan, context: _StoreContext) -> Pixels:
 
 def _keep(final: Checkpoint, plan: WorkerPlan) -> None:
     """Write what later stages read: the encoder, the confidence table, the history."""
-    store, folder, task = plan.store, plan.folder, plan.task
+    store, files, task = plan.store, plan.files, plan.task
     encoder = encoder_weights(final)
     weights = save({name: tensor.cpu().contiguous() for name, tensor in encoder.items()})
     confidence = ConfidenceAccumulator(task.size, task.config.confidence_temperatures)
     confidence.load_state_dict(final.part("confidence"))
-    store.write_bytes(f"{folder}/{WEIGHTS}", weights)
-    store.write_table(f"{folder}/{CONFIDENCE}", confidence.table())
-    store.write_json(f"{folder}/{HISTORY}", final.facts["history"])
-    store.write_json(f"{folder}/{KEPT}", {"weights": fingerprint(weights), "dimensions": len(encoder["fc.0.bias"])})
+    store.write_bytes(f"{files}/{WEIGHTS}", weights)
+    store.write_table(f"{files}/{CONFIDENCE}", confidence.table())
+    store.write_json(f"{files}/{HISTORY}", final.facts["history"])
+    store.write_json(f"{files}/{KEPT}", {"weights": fingerprint(weights), "dimensions": len(encoder["fc.0.bias"])})

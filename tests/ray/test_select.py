@@ -24,6 +24,7 @@ from jobs.cli import main
 from pipeline.artifacts import confidence_at
 from pipeline.data.sampler import Sampler
 from pipeline.storage import Location
+from tests.runs import files_of
 
 pytestmark = [pytest.mark.usefixtures("local_ray"), pytest.mark.timeout(900)]
 
@@ -78,7 +79,7 @@ def test_the_query_is_written_in_order_for_people_and_tools(done: Location) -> N
 
 def test_inside_a_cluster_the_lowest_confidence_comes_first(done: Location) -> None:
     order = done.read_table("runs/first/query/order.parquet").to_pandas()
-    table = confidence_at(done.read_table("runs/first/pretrain/confidence.parquet"), 0.05)
+    table = confidence_at(done.read_table(files_of(done, "first", "pretrain") + "/confidence.parquet"), 0.05)
     assert np.allclose(order["confidence"], table.confidence[order["sample_id"]], equal_nan=True)
     for _, cluster in order.groupby("cluster"):
         drawn = cluster["confidence"].notna()
@@ -87,7 +88,7 @@ def test_inside_a_cluster_the_lowest_confidence_comes_first(done: Location) -> N
 
 
 def test_every_draw_was_counted(done: Location) -> None:
-    table = confidence_at(done.read_table("runs/first/pretrain/confidence.parquet"), 0.05)
+    table = confidence_at(done.read_table(files_of(done, "first", "pretrain") + "/confidence.parquet"), 0.05)
     assert np.array_equal(table.count, Sampler(SIZE, 1, 32, seed=0, window=10**9).counts(2))
 
 
@@ -153,10 +154,11 @@ def test_two_workers_and_one_of_them_killed_train_as_one_does(done: Location, po
         killed = background.submit(_kill_a_training_worker, two, "runs/two/pretrain/checkpoint.safetensors")
         assert main(["pretrain", *flags, f"pretrain.epochs={epochs}"]) == 0
         assert killed.result() == 2, "of two workers one was killed, after a checkpoint"
-    table = confidence_at(two.read_table("runs/two/pretrain/confidence.parquet"), 0.2)
+    table = confidence_at(two.read_table(files_of(two, "two", "pretrain") + "/confidence.parquet"), 0.2)
     assert np.array_equal(table.count, Sampler(SIZE, 1, 32, seed=0, window=10**9).counts(epochs))
     first, second = (
-        store.read_json(f"runs/{run}/pretrain/history.json") for store, run in ((done, "first"), (two, "two"))
+        store.read_json(files_of(store, run, "pretrain") + "/history.json")
+        for store, run in ((done, "first"), (two, "two"))
     )
     assert [epoch["epoch"] for epoch in second] == list(range(1, epochs + 1))
     assert second[0]["loss"] == pytest.approx(first[0]["loss"], rel=1e-3)
@@ -182,7 +184,8 @@ def test_a_streamed_pool_trains_as_one_in_memory_does(done: Location, pool_file:
     assert main(["ingest", *flags, *settings]) == 0
     assert main(["pretrain", *flags, *settings]) == 0
     for file in ("confidence.parquet", "weights.safetensors"):
-        assert streamed.read_bytes(f"runs/s/pretrain/{file}") == done.read_bytes(f"runs/first/pretrain/{file}")
+        ours, theirs = (f"{files_of(*run, 'pretrain')}/{file}" for run in ((streamed, "s"), (done, "first")))
+        assert streamed.read_bytes(ours) == done.read_bytes(theirs)
 
 
 def test_features_above_the_limit_are_clustered_as_a_stream(done: Location, capsys: pytest.CaptureFixture[str]) -> None:

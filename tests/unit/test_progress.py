@@ -80,6 +80,15 @@ def test_slow_steps_are_all_told(clock: Clock) -> None:
     ]
 
 
+def test_steps_of_different_sizes(clock: Clock) -> None:
+    said: list[str] = []
+    rows = Progress("read", 1000, said.append)
+    for count in (0, 100, 300):
+        clock.now += 10
+        rows.advance(by=count)
+    assert said == ["read 10%, about 3.0 min left", "read 40%, about 45 s left"]
+
+
 def test_a_resumed_run_is_timed_by_its_own_steps(clock: Clock) -> None:
     said: list[str] = []
     steps = Progress("pretrain", 100, said.append, done=80)

@@ -22,12 +22,12 @@ REMEDY = "start a new run with --run."
 class Work:
     """A stage's work that counts how often it was done."""
 
-    def __init__(self, store: Location, folder: str) -> None:
-        self.store, self.folder, self.times = store, folder, 0
+    def __init__(self, store: Location) -> None:
+        self.store, self.times = store, 0
 
-    def __call__(self) -> dict[str, Any]:
+    def __call__(self, files: str) -> dict[str, Any]:
         self.times += 1
-        self.store.write_bytes(f"{self.folder}/file", f"{self.times}".encode())
+        self.store.write_bytes(f"{files}/file", f"{self.times}".encode())
         return {"loss": 0.5}
 
 
@@ -41,14 +41,14 @@ def silent(_: str) -> None:
     """Says nothing."""
 
 
-def never() -> dict[str, Any]:
+def never(_: str) -> dict[str, Any]:
     """Work that must not be done."""
     raise AssertionError("the stage was done again")
 
 
 def test_a_stage_is_done_once_and_then_kept(place: Location) -> None:
     stage, said = stage_of(place), list[str]()
-    work = Work(place, stage.folder)
+    work = Work(place)
     assert finished(place, stage.folder) is None
     first = stage.run(work, said.append)
     assert {key: first[key] for key in ("loss", "folder")} == {"loss": 0.5, "folder": "runs/first/clusters"}
@@ -56,8 +56,11 @@ def test_a_stage_is_done_once_and_then_kept(place: Location) -> None:
     assert stage.run(work, said.append) == first and work.times == 1
     assert said == [f"kept what is there: {place.show('runs/first/clusters')}"]
     assert finished(place, stage.folder) == first == required(RunConfig(run="first"), place, "clusters")
+    assert first["files"].startswith("runs/first/clusters/files-")
     assert [name for name, _, _ in place.files()] == [
-        f"runs/first/clusters/{name}" for name in ("done.json", "file", "settings.json")
+        "runs/first/clusters/done.json",
+        f"{first['files']}/file",
+        "runs/first/clusters/settings.json",
     ]
     assert place.read_json(f"{stage.folder}/settings.json") == SETTINGS
 
@@ -76,7 +79,7 @@ def test_a_changed_setting_is_named_with_the_remedy(
 ) -> None:
     before = stage_of(place)
     if done:
-        before.run(lambda: {}, silent)
+        before.run(lambda _: {}, silent)
     else:
         place.put_if_absent(f"{before.folder}/settings.json", SETTINGS)
     listed = place.files()
@@ -89,15 +92,15 @@ def test_a_changed_setting_is_named_with_the_remedy(
 def test_settings_are_compared_as_json_reads_them_back(place: Location) -> None:
     settings = {"temperatures": [0.2, 0.05], "none": None, "flag": True, "rate": 1e-4, "whole": 3.0}
     stage = Stage(place, "runs/r/pretrain", settings, REMEDY)
-    first = stage.run(lambda: {}, silent)
+    first = stage.run(lambda _: {}, silent)
     assert stage.run(never, silent) == first
 
 
 def test_work_that_failed_counts_for_nothing_and_is_done_again(place: Location) -> None:
     stage = stage_of(place)
 
-    def killed() -> dict[str, Any]:
-        place.write_bytes(f"{stage.folder}/file", b"half")
+    def killed(files: str) -> dict[str, Any]:
+        place.write_bytes(f"{files}/file", b"half")
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -105,15 +108,16 @@ def test_work_that_failed_counts_for_nothing_and_is_done_again(place: Location) 
     assert finished(place, stage.folder) is None
     with pytest.raises(InputError):
         required(RunConfig(run="first"), place, "clusters")
-    work = Work(place, stage.folder)
+    work = Work(place)
     assert stage.run(work, silent)["loss"] == 0.5 and work.times == 1
-    assert place.read_bytes(f"{stage.folder}/file") == b"1"
+    (file,) = (name for name, _, _ in place.files() if name.endswith("/file"))
+    assert place.read_bytes(file) == b"1", "what the failed attempt wrote is gone"
 
 
 def test_the_result_is_published_after_the_work(place: Location) -> None:
     stage, seen = stage_of(place), list[tuple[bool, bool]]()
 
-    def work() -> dict[str, Any]:
+    def work(_: str) -> dict[str, Any]:
         seen.append((place.is_file(f"{stage.folder}/settings.json"), place.is_file(f"{stage.folder}/done.json")))
         return {}
 
@@ -126,8 +130,10 @@ def test_two_jobs_with_the_same_settings_end_with_one_result(place: Location) ->
     stage = stage_of(place)
 
     def run(job: int) -> dict[str, Any]:
-        def work() -> dict[str, Any]:
+        def work(files: str) -> dict[str, Any]:
             gate.wait(30)  # both are past the claim and at work
+            place.write_bytes(f"{files}/weights", f"{job}".encode())
+            place.write_bytes(f"{files}/confidence", f"{job}".encode())
             return {"job": job}
 
         return stage.run(work, said.append)
@@ -135,6 +141,10 @@ def test_two_jobs_with_the_same_settings_end_with_one_result(place: Location) ->
     with ThreadPoolExecutor(2) as pool:
         results = list(pool.map(run, range(2)))
     assert results[0] == results[1] == finished(place, stage.folder)
+    winner = results[0]
+    for file in ("weights", "confidence"):
+        assert place.read_bytes(f"{winner['files']}/{file}") == f"{winner['job']}".encode(), "one job's, both of them"
+    assert [name for name, _, _ in place.files() if name.endswith("/weights")] == [f"{winner['files']}/weights"]
     assert len(said) == 1
     assert said[0].startswith("another job with the same settings finished first; its result is kept: ")
 
@@ -145,7 +155,7 @@ def test_two_jobs_with_other_settings_cannot_both_claim_a_folder(place: Location
     def run(seed: int) -> str:
         gate.wait(30)
         try:
-            stage_of(place, seed=seed).run(lambda: {"by": seed}, silent)
+            stage_of(place, seed=seed).run(lambda _: {"by": seed}, silent)
         except InputError as error:
             return str(error)
         return "won"
@@ -163,7 +173,7 @@ def test_two_jobs_with_other_settings_cannot_both_claim_a_folder(place: Location
 
 
 def test_a_finished_stage_is_taken_over_where_the_settings_agree(place: Location) -> None:
-    first = stage_of(place).run(lambda: {"loss": 0.25}, silent)
+    first = stage_of(place).run(lambda _: {"loss": 0.25}, silent)
     said: list[str] = []
     second = stage_of(place, run="second", reuse="first").run(never, said.append)
     assert second == first and second["folder"] == "runs/first/clusters"
@@ -179,17 +189,17 @@ def test_a_finished_stage_is_taken_over_where_the_settings_agree(place: Location
 @pytest.mark.parametrize("why", ["other settings", "unfinished", "no such run"])
 def test_what_cannot_be_taken_over_is_done_anew(why: str, place: Location) -> None:
     if why == "other settings":
-        stage_of(place, seed=1).run(lambda: {"loss": 9.0}, silent)
+        stage_of(place, seed=1).run(lambda _: {"loss": 9.0}, silent)
     elif why == "unfinished":
         place.put_if_absent("runs/first/clusters/settings.json", SETTINGS)
     stage = stage_of(place, run="second", reuse="first")
-    work = Work(place, stage.folder)
+    work = Work(place)
     assert stage.run(work, silent)["folder"] == "runs/second/clusters" and work.times == 1
 
 
 def test_a_run_that_was_begun_otherwise_takes_nothing_over(place: Location) -> None:
-    stage_of(place).run(lambda: {}, silent)
-    stage_of(place, run="second", seed=1).run(lambda: {}, silent)
+    stage_of(place).run(lambda _: {}, silent)
+    stage_of(place, run="second", seed=1).run(lambda _: {}, silent)
     with pytest.raises(InputError, match="seed=1, now it is 0"):
         stage_of(place, run="second", reuse="first").run(never, silent)
 
@@ -223,19 +233,19 @@ def test_what_a_stage_builds_on_is_asked_for_by_its_command(place: Location) -> 
 
 
 def test_a_stage_that_refuses_its_input_can_be_begun_with_other_settings(place: Location) -> None:
-    def refuses() -> dict[str, Any]:
+    def refuses(files: str) -> dict[str, Any]:
         raise InputError("lower cluster.k to 12")
 
     with pytest.raises(InputError, match="lower"):
         stage_of(place).run(refuses, silent)
-    assert stage_of(place, **{"cluster.k": 12}).run(lambda: {"loss": 1.0}, silent)["loss"] == 1.0
+    assert stage_of(place, **{"cluster.k": 12}).run(lambda _: {"loss": 1.0}, silent)["loss"] == 1.0
 
 
 def test_a_stage_begun_before_keeps_its_settings_when_a_later_try_is_refused(place: Location) -> None:
-    def killed() -> dict[str, Any]:
+    def killed(files: str) -> dict[str, Any]:
         raise KeyboardInterrupt
 
-    def refuses() -> dict[str, Any]:
+    def refuses(files: str) -> dict[str, Any]:
         raise InputError("not on this machine")
 
     with pytest.raises(KeyboardInterrupt):
