@@ -6,6 +6,7 @@ import contextlib
 import os
 
 import torch
+from torch import Tensor
 
 from pipeline.errors import InputError
 
@@ -29,6 +30,11 @@ def choose_precision(wanted: str, device: torch.device) -> tuple[torch.dtype, st
 def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager[None]:
     """Autocast to ``dtype``; nothing for float32."""
     return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """``tensor`` on ``device``, without waiting for the copy."""
+    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
 
 def free_bytes(device: torch.device) -> int:

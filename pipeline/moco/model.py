@@ -18,16 +18,10 @@ BACKBONES = {"resnet18": torchvision.models.resnet18, "resnet50": torchvision.mo
 
 
 def build_encoder(arch: str, projection_dim: int) -> nn.Module:
-    """A ResNet with its ordinary stem and MoCo v2's MLP head in place of the classifier.
-
-    Batch norm keeps the plain mean of the epoch's batch statistics (``momentum=None``): a mean of
-    per-split statistics can be merged over workers exactly, a moving average cannot.
-    """
+    """A ResNet with its ordinary stem and MoCo v2's MLP head in place of the classifier."""
     encoder = BACKBONES[arch](weights=None)
     width = encoder.fc.in_features
     encoder.fc = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, projection_dim))
-    for module in batch_norms(encoder):
-        module.momentum = None
     return encoder.to(memory_format=torch.channels_last)
 
 
@@ -42,14 +36,30 @@ def encoder_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
 
 
 class UnitNorm(nn.Module):
-    """An encoder whose projections have length 1."""
+    """An encoder whose projections have length 1.
+
+    Its batch norms keep the plain mean of the statistics of an epoch's splits, which can be merged over
+    workers exactly; a moving average cannot.
+    """
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
+        self._norms = batch_norms(encoder)
+        self._splits = 0
+
+    def begin_epoch(self) -> None:
+        """Forget the statistics."""
+        self._splits = 0
+        for layer in self._norms:
+            layer.reset_running_stats()
 
     def forward(self, views: Tensor) -> Tensor:
         """(n, 3, H, W), one batch-norm split -> (n, D)."""
+        self._splits += 1
+        for layer in self._norms:
+            # What ``momentum=None`` does, but that asks the device for the count and waits for it, layer by layer.
+            layer.momentum = 1 / self._splits
         return F.normalize(self.encoder(views).float(), dim=1)
 
 

@@ -52,15 +52,15 @@ def instance_probability(
         float32 rounds to 0, and images that are all 0 could not be ordered.
     """
     same = ids[rows, None] == ids
-    own = torch.zeros_like(same)
-    own[:, rows] = torch.eye(len(own), dtype=torch.bool, device=ids.device)
+    own = torch.arange(len(ids), device=ids.device)[rows, None]
     probability = first.new_zeros(len(own), len(temperatures), dtype=torch.float64)
     for anchor, other in ((first, second), (second, first)):
         to_same_view = (anchor[rows].float() @ anchor.float().T).masked_fill_(same, -torch.inf)
-        to_other_view = (anchor[rows].float() @ other.float().T).masked_fill_(same & ~own, -torch.inf)
+        to_other_view = anchor[rows].float() @ other.float().T
+        positive = to_other_view.gather(1, own)
+        to_other_view.masked_fill_(same, -torch.inf).scatter_(1, own, positive)
         similarity = torch.cat([to_other_view, to_same_view], 1)
-        positive = to_other_view[own]
         for column, temperature in enumerate(temperatures):
             log_total = torch.logsumexp(similarity / temperature, 1)
-            probability[:, column] += torch.exp((positive / temperature - log_total).double()) / 2
+            probability[:, column] += torch.exp((positive[:, 0] / temperature - log_total).double()) / 2
     return probability

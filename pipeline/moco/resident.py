@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pipeline import device as devices
 from pipeline.artifacts import Int64, Uint8
 
 
@@ -20,4 +21,4 @@ class ResidentPixels:
 
     def fetch(self, ids: Int64) -> Tensor:
         """(n, C, H, W) uint8."""
-        return self._images[torch.from_numpy(ids).to(self._images.device)]
+        return self._images[devices.send(torch.from_numpy(ids), self._images.device)]

@@ -112,8 +112,8 @@ class Pretraining:
         """One pass over the epoch's batches; returns and remembers its metrics."""
         began = time.perf_counter()
         self.model.train()
-        for layer in batch_norms(self.model):
-            layer.reset_running_stats()
+        self.model.query_encoder.begin_epoch()
+        self.model.key_encoder.begin_epoch()
         totals = torch.zeros(2, device=self.device)
         for step in self.sampler.epoch(epoch):
             totals += self.step(step, epoch, pixels)
@@ -219,5 +219,4 @@ class Pretraining:
             layer.num_batches_tracked.copy_(total)
 
     def _to_device(self, array: Int64) -> Tensor:
-        tensor = torch.from_numpy(np.ascontiguousarray(array))
-        return tensor if self.device.type == "cpu" else tensor.pin_memory().to(self.device, non_blocking=True)
+        return devices.send(torch.from_numpy(np.ascontiguousarray(array)), self.device)
