@@ -13,6 +13,7 @@ import torchvision.models
 from torch import Tensor, nn
 
 from pipeline.checkpoint import Checkpoint
+from pipeline.moco.small_maps import SmallMapConv2d
 
 BACKBONES = {"resnet18": torchvision.models.resnet18, "resnet50": torchvision.models.resnet50}
 
@@ -22,6 +23,10 @@ def build_encoder(arch: str, projection_dim: int) -> nn.Module:
     encoder = BACKBONES[arch](weights=None)
     width = encoder.fc.in_features
     encoder.fc = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, projection_dim))
+    for parent in list(encoder.modules()):
+        for name, layer in parent.named_children():
+            if isinstance(layer, nn.Conv2d):
+                setattr(parent, name, SmallMapConv2d.like(layer))
     return encoder.to(memory_format=torch.channels_last)
 
 
