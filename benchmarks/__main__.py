@@ -17,7 +17,16 @@ from pathlib import Path
 
 from benchmarks.measure import Row, hardware, in_a_process_of_its_own
 
-ROWS: dict[str, str] = {}
+ROWS: dict[str, str] = {
+    "training": "training_step",
+    "lightly": "lightly_moco",
+    "views": "views",
+    "streaming": "streaming",
+    "embedding": "embedding",
+    "accumulator": "accumulator",
+    "fixed-cost": "fixed_cost",
+    "checkpoint": "checkpoint",
+}
 """Name -> the module that measures it, in the order of the table."""
 RESULTS = Path(__file__).with_name("RESULTS.md")
 CPU = "<!-- measured by make bench -->"
