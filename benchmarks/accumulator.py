@@ -8,6 +8,7 @@ are those of the tensors that are really there, and of what ``end_epoch`` really
 from __future__ import annotations
 
 import time
+from typing import Any
 from unittest.mock import patch
 
 import torch
@@ -16,8 +17,9 @@ from torch import Tensor
 from benchmarks.measure import Row, stopwatch
 from benchmarks.pool import BATCH, images
 from benchmarks.training_step import ResidentTraining, part
+from pipeline import dist
 from pipeline.machine import cores
-from pipeline.moco import confidence, train
+from pipeline.moco import train
 from pipeline.moco.confidence import ConfidenceAccumulator
 
 GOAL = 0.01
@@ -29,7 +31,7 @@ def measure(steps: int = 24, large: int = _LARGE) -> Row:
     pictures, source = images()
     resident = ResidentTraining(pictures[: steps * BATCH])
     training = resident.training
-    places = {
+    places: dict[str, list[tuple[Any, str]]] = {
         "step": [(training, "run_epoch")],
         "add": [(training.confidence, "add")],
         "end_epoch": [(training.confidence, "end_epoch")],
@@ -66,7 +68,7 @@ def bytes_a_sample(size: int, temperatures: tuple[float, ...]) -> tuple[float, f
         sent.append(tensor.nbytes)
         return tensor
 
-    with patch.object(confidence.dist, "all_reduce_sum", all_reduce):
+    with patch.object(dist, "all_reduce_sum", all_reduce):
         accumulator.end_epoch()
     held = sum(tensor.nbytes for tensor in accumulator.state_dict().values())
     everything = [value for value in vars(accumulator).values() if isinstance(value, Tensor)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import multiprocessing
 import os
@@ -103,6 +104,12 @@ def in_a_process_of_its_own(call: Callable[..., Any], *arguments: Any) -> tuple[
         raise RuntimeError(f"{call.__qualname__} ended its process without a result") from None
     finally:
         process.join()
+
+
+def measure_row(module: str) -> Row:
+    """The row that a module of this folder measures. Here, since a fresh process cannot find what lies in __main__."""
+    row: Row = importlib.import_module(f"benchmarks.{module}").measure()
+    return row
 
 
 def hardware() -> str:

@@ -9,6 +9,9 @@ momentum; same model, dtype, layout and batch, on views made beforehand. It runs
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -86,7 +89,7 @@ def measure(steps: int = 16, rounds: int = 5) -> Row:
     resident = ResidentTraining(pictures[: steps * BATCH])
     splits = resident.training.task.config.bn_splits
     views = two_views(pictures)
-    candidates = {
+    candidates: dict[str, Callable[[], None]] = {
         "loop": resident,
         "whole": BareStep(views, steps, splits=1),
         "split": BareStep(views, steps, splits),
@@ -113,7 +116,7 @@ def where_it_goes(resident: ResidentTraining) -> list[tuple[str, str]]:
     """One more epoch, with a stopwatch on what the loop calls."""
     training = resident.training
     model = training.model
-    places = {
+    places: dict[str, list[tuple[Any, str]]] = {
         "queries forward (also in the bare step)": [(training, "query_encoder")],
         "keys forward (also in the bare step)": [(model.key_encoder, "forward")],
         "backward, that of the loss with it (also in the bare step)": [(Tensor, "backward")],

@@ -9,6 +9,7 @@ one that MoCo v2's code uses. Kornia crops in the faster of its two ways.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -86,6 +87,11 @@ def kornia_transform(size: int, cropping_mode: str) -> Callable[[Tensor], Tensor
     return lambda batch: chain(batch.float() / 255)
 
 
+def both(transform: Callable[[Tensor], Tensor], batch: Tensor) -> list[Tensor]:
+    """Both views by a transform of whole batches."""
+    return [transform(batch) for _ in (0, 1)]
+
+
 def contenders(batch: int) -> dict[str, Callable[[], Any]]:
     """Both views of one batch, by name."""
     pictures = images()[0][:batch]
@@ -102,8 +108,7 @@ def contenders(batch: int) -> dict[str, Callable[[], Any]]:
     }
     if not lacking("kornia"):
         for name, mode in zip(KORNIA, ("slice", "resample"), strict=True):
-            chain = kornia_transform(size, mode)
-            found[name] = lambda chain=chain: [chain(tensors) for _ in (0, 1)]
+            found[name] = partial(both, kornia_transform(size, mode), tensors)
     return found
 
 
