@@ -6,6 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # Says that the environment is what the locks ask for; younger locks make it stale.
 STAMP := $(VENV)/.hacon-set-up
+BENCH_STAMP := $(VENV)/.hacon-bench
 
 # uv does not read pip's configuration: tell it of pip's index where there is one. Empty means none.
 UV = UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$${PIP_INDEX_URL:-$$($(BIN)/python -m pip config get global.index-url 2>/dev/null)}}}" $(BIN)/uv
@@ -16,7 +17,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 export RAY_USAGE_STATS_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lock clean
+.PHONY: help setup demo test check bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,13 +38,19 @@ check: $(STAMP) ## style, types and import walls
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+bench: $(BENCH_STAMP) ## the benchmark's whole table, beside its peers: benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks --write
+
 # The GPU lock is the strictest (cuML caps numpy, numba and pandas). The others are held to it, so that
-# a head node without a GPU and its GPU workers exchange objects of the same versions.
+# a head node without a GPU and its GPU workers exchange objects of the same versions. The benchmark's is held to
+# the developers' too: it is installed on top of that.
 lock: $(BIN)/uv ## the locks anew; to newer versions: make lock UPGRADE=--upgrade
 	@echo uv | $(COMPILE) --no-annotate --output-file requirements-uv.lock -
 	@$(COMPILE) --extra gpu --output-file requirements-gpu.lock pyproject.toml
 	@$(COMPILE) --constraints requirements-gpu.lock --output-file requirements.lock pyproject.toml
 	@$(COMPILE) --constraints requirements-gpu.lock --extra dev --output-file requirements-dev.lock pyproject.toml
+	@$(COMPILE) --constraints requirements-gpu.lock --constraints requirements-dev.lock \
+		--extra bench --output-file requirements-bench.lock pyproject.toml
 
 clean: ## remove the environment and the caches (never the store)
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
@@ -62,4 +69,9 @@ $(BIN)/uv: requirements-uv.lock | $(BIN)/python
 $(STAMP): $(BIN)/uv requirements-dev.lock pyproject.toml
 	@$(UV) pip sync --python $(BIN)/python --require-hashes requirements-dev.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Added to what is there, not synced: nothing of the developers' environment goes or changes its version.
+$(BENCH_STAMP): $(STAMP) requirements-bench.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes --requirements requirements-bench.lock
 	@touch $@

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import multiprocessing
 import os
 import platform
@@ -9,9 +11,11 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
 
 from pipeline.machine import cores
 
@@ -52,6 +56,38 @@ def speed(seconds: list[float], items: int) -> str:
     return f"{statistics.median(each):,.0f}/s ({each[0]:,.0f} to {each[-1]:,.0f})"
 
 
+@contextmanager
+def stopwatch(places: Mapping[str, Iterable[tuple[Any, str]]]) -> Iterator[dict[str, float]]:
+    """Seconds spent in some functions while the block runs, by name; on a CPU, where a call is done when it returns.
+
+    Args:
+        places: name -> (owner, attribute) of every function that counts under it.
+    """
+    spent = dict.fromkeys(places, 0.0)
+
+    def timed(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(*arguments: Any, **named: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return call(*arguments, **named)
+            finally:
+                spent[name] += time.perf_counter() - began
+
+        return wrapper
+
+    with ExitStack() as stack:
+        for name, functions in places.items():
+            for owner, attribute in functions:
+                stack.enter_context(patch.object(owner, attribute, timed(name, getattr(owner, attribute))))
+        yield spent
+
+
+def lacking(*modules: str) -> str | None:
+    """A sentence where one of the peers is not installed."""
+    absent = [module for module in modules if importlib.util.find_spec(module) is None]
+    return f"{', '.join(absent)} not installed (make bench installs it)" if absent else None
+
+
 def in_a_process_of_its_own(call: Callable[..., Any], *arguments: Any) -> tuple[Any, float, int]:
     """(result, seconds, peak resident bytes) of ``call`` in a fresh process; module-level functions only.
 
@@ -68,6 +104,12 @@ def in_a_process_of_its_own(call: Callable[..., Any], *arguments: Any) -> tuple[
         raise RuntimeError(f"{call.__qualname__} ended its process without a result") from None
     finally:
         process.join()
+
+
+def measure_row(module: str) -> Row:
+    """The row that a module of this folder measures. Here, since a fresh process cannot find what lies in __main__."""
+    row: Row = importlib.import_module(f"benchmarks.{module}").measure()
+    return row
 
 
 def hardware() -> str:

@@ -19,7 +19,13 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
-LOCKS = ("requirements-uv.lock", "requirements.lock", "requirements-gpu.lock", "requirements-dev.lock")
+LOCKS = (
+    "requirements-uv.lock",
+    "requirements.lock",
+    "requirements-gpu.lock",
+    "requirements-dev.lock",
+    "requirements-bench.lock",
+)
 # Written in two parts, so that this file does not contain what it looks for.
 REGISTRIES = (
     "pypi" + ".org",
@@ -88,7 +94,7 @@ def declared() -> dict[str, list[Requirement]]:
     project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     base, extras = project["dependencies"], project["optional-dependencies"]
     asked = {"requirements.lock": base}
-    asked |= {f"requirements-{extra}.lock": base + extras[extra] for extra in ("gpu", "dev")}
+    asked |= {f"requirements-{extra}.lock": base + extras[extra] for extra in ("gpu", "dev", "bench")}
     return {lock: [Requirement(line) for line in lines] for lock, lines in asked.items()}
 
 
@@ -105,11 +111,16 @@ def test_locks_satisfy_what_is_declared(lock: str) -> None:
         assert all(version in requirement.specifier for version in versions), f"{requirement}: {lock} has {versions}"
 
 
-@pytest.mark.parametrize("lock", ["requirements-gpu.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize("lock", LOCKS[2:])
 def test_locks_agree_on_what_they_share(lock: str) -> None:
     # The head node has the base lock, the GPU workers have theirs, and they exchange objects.
     base, other = pins("requirements.lock"), pins(lock)
     assert {name: (base[name], other.get(name)) for name in base if base[name] != other.get(name)} == {}
+
+
+def test_the_benchmark_fits_on_top_of_the_developers_environment() -> None:
+    dev, bench = pins("requirements-dev.lock"), pins("requirements-bench.lock")
+    assert {name: (dev[name], bench[name]) for name in dev.keys() & bench.keys() if dev[name] != bench[name]} == {}
 
 
 # ---- code --------------------------------------------------------------------------------

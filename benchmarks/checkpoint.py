@@ -1,0 +1,74 @@
+"""Row 10: a checkpoint of preset ``small`` on blood28: seconds a write, and share of an epoch.
+
+As the first worker does it after every epoch, while the others wait: the state gathered, one safetensors file
+written beside its place, flushed to the disk and renamed. Beside it the same number of bytes written and flushed
+plainly, which is what the disk itself takes. The epoch is a whole one of the training loop as shipped.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+from pathlib import Path
+
+import torch
+
+from benchmarks.measure import Row, alternate
+from benchmarks.pool import images
+from benchmarks.training_step import ResidentTraining
+from pipeline.machine import cores
+from pipeline.on_ray.plan import CHECKPOINT
+from pipeline.storage import Location
+
+GOAL = 0.02
+
+
+def measure(size: int | None = None, rounds: int = 7) -> Row:
+    torch.set_num_threads(cores())
+    pictures, source = images()
+    resident = ResidentTraining(pictures[:size])
+    training = resident.training
+    resident()
+    epoch = training.history[-1]["seconds"]
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:  # the disk that a store would be on, not a memory one
+        store = Location(folder)
+
+        def write() -> None:
+            state = training.checkpoint()
+            with store.writing(CHECKPOINT) as path:
+                state.save(path)
+
+        write()
+        size_of_file = os.path.getsize(store.path(CHECKPOINT))
+        data = bytes(size_of_file)
+        seconds = alternate(
+            {"checkpoint": write, "plain": lambda: plain_write(store.path("plain"), data)}, rounds, warm_up=0
+        )
+    median = {name: statistics.median(times) for name, times in seconds.items()}
+    share = median["checkpoint"] / epoch
+    each = training.task.config
+    return Row(
+        "10. Checkpoint of preset small, share of an epoch on blood28",
+        f"{share:.2%} ({median['checkpoint']:.2f} s a write)",
+        f"<= {GOAL:.0%}",
+        share <= GOAL,
+        [
+            (f"an epoch of {resident.pairs:,} pairs ({source})", f"{epoch:.1f} s"),
+            ("a checkpoint", f"{size_of_file / 2**20:.0f} MiB, after every {each.checkpoint_every} epoch(s)"),
+            ("seconds a write", spread(seconds["checkpoint"])),
+            ("the same bytes written and flushed plainly", spread(seconds["plain"])),
+        ],
+    )
+
+
+def plain_write(path: str, data: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def spread(seconds: list[float]) -> str:
+    """The median, and the fastest and slowest."""
+    return f"{statistics.median(seconds):.2f} s ({min(seconds):.2f} to {max(seconds):.2f})"

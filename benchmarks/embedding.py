@@ -1,0 +1,120 @@
+"""Row 5: embedding as shipped over the bare forward pass.
+
+As shipped: the embed stage, from the pool's Parquet to the features' Parquet, by Ray Data and its actor, timed from
+the call to its end; Ray runs already, as it does when the main job comes to this stage. The bare pass: the same
+encoder with the same weights, dtype, layout, batch and threads on normalised tensors made beforehand, results
+dropped. The headline is the stage's whole wall at this size, its fixed start included; what does not grow with
+the pool is measured on a pool of one batch.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from itertools import count
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from benchmarks.measure import Row, alternate, ratio, speed
+from benchmarks.pool import BATCH, images, ingested, many, settings, small_task
+from pipeline import device as devices
+from pipeline.artifacts import PoolManifest, Uint8, fingerprint
+from pipeline.data.views import normalise
+from pipeline.embed import Embedder
+from pipeline.machine import cores
+from pipeline.moco.model import build_encoder
+from pipeline.on_ray.plan import WEIGHTS
+from pipeline.storage import Location
+
+GOAL = 0.85
+
+
+class BareForward:
+    """The encoder on ``copies`` times the same batches."""
+
+    def __init__(self, encoder: nn.Module, pictures: Uint8, batch: int, copies: int) -> None:
+        self.encoder, self.copies = encoder.eval(), copies
+        self.device = torch.device("cpu")
+        self.dtype, _ = devices.choose_precision("auto", self.device)
+        pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).to(torch.float32) / 255
+        self.batches: list[Tensor] = [normalise(part) for part in pixels.split(batch)]
+
+    @torch.inference_mode()
+    def __call__(self) -> None:
+        for _ in range(self.copies):
+            for batch in self.batches:
+                with devices.autocast(self.device, self.dtype):
+                    self.encoder(batch)
+
+
+def measure(batches: int = 18, copies: int = 10, rounds: int = 2) -> Row:
+    from pipeline.on_ray.embed import run_embed
+    from pipeline.on_ray.session import ray_session
+
+    torch.set_num_threads(cores())
+    runs = count()
+    with tempfile.TemporaryDirectory() as folder, ray_session(lambda text: None):
+        store = Location(folder)
+        batch = settings(store).embed.batch_size
+        pictures, source = images()
+        pictures = many(pictures, batches * batch)
+        size = len(pictures) * copies
+        trained, encoder, embedder = untrained(store)
+        pool = ingested(many(pictures, size), store, "whole")
+        one_batch = ingested(pictures[:batch], store, "one-batch")
+        assert pool.size == size, f"{size - pool.size} equal images"
+
+        def stage(of: PoolManifest) -> float:
+            began = time.perf_counter()
+            run_embed(settings(store, run=f"run-{next(runs)}"), store, of, trained, lambda text: None)
+            return time.perf_counter() - began
+
+        bare = BareForward(encoder, pictures, batch, copies)
+        embed_all(embedder, pictures[:batch], batch)
+        # No warm-up: the main job comes to this stage once.
+        seconds = alternate({"stage": lambda: stage(pool), "bare": bare}, rounds, warm_up=0)
+        in_memory = alternate({"embedder": lambda: embed_all(embedder, pictures, batch)}, rounds)
+        one = min(seconds["bare"]) * batch / size
+        start = min(stage(one_batch) for _ in range(rounds)) - one
+    share = ratio(seconds, "bare", "stage")
+    steady = share * min(seconds["stage"]) / (min(seconds["stage"]) - start)
+    return Row(
+        "5. Embedding as shipped, Parquet to Parquet, over the bare forward pass (ResNet-18, 28x28x3)",
+        f"{share:.3f} ({size:,} images, start included)",
+        f">= {GOAL}",
+        share >= GOAL,
+        [
+            (f"the stage from call to end, images ({source})", speed(seconds["stage"], size)),
+            (f"the bare forward pass, images, batches of {batch}", speed(seconds["bare"], size)),
+            (
+                "the embedder itself, from uint8 to features in memory, images",
+                speed(in_memory["embedder"], len(pictures)),
+            ),
+            ("the stage on a pool of one batch, less that batch: what does not grow", f"{start:.1f} s"),
+            ("the share without that", f"{steady:.3f}"),
+        ],
+    )
+
+
+def untrained(store: Location) -> tuple[dict[str, Any], nn.Module, Embedder]:
+    """What pre-training leaves on the store, with the weights of its beginning; the bare encoder; the embedder."""
+    config = small_task(BATCH).config
+    encoder = build_encoder(config.arch, config.projection_dim)
+    weights = {
+        name: tensor.detach().clone(memory_format=torch.contiguous_format)
+        for name, tensor in encoder.state_dict().items()
+    }
+    data = save(weights)
+    store.write_bytes(f"trained/{WEIGHTS}", data)
+    embedder = Embedder(weights, config.arch, torch.device("cpu"))
+    trained = {"folder": "trained", "arch": config.arch, "weights": fingerprint(data)}
+    encoder.fc = nn.Identity()
+    return {**trained, "dimensions": embedder.dimensions}, encoder, embedder
+
+
+def embed_all(embedder: Embedder, pictures: Uint8, batch: int) -> None:
+    for start in range(0, len(pictures), batch):
+        embedder(pictures[start : start + batch])

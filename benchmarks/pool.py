@@ -1,0 +1,65 @@
+"""The images that everything here is measured on, and the training that runs on them."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+
+from benchmarks.small_preset import load
+from pipeline.artifacts import PoolManifest, Uint8
+from pipeline.config import RunConfig, override
+from pipeline.moco.fit import fit_to_pool
+from pipeline.moco.task import PretrainTask
+from pipeline.presets import preset
+from pipeline.storage import Location
+
+BLOOD = Path(__file__).resolve().parents[1] / ".." / "shared" / "data" / "blood28.npz"
+BATCH = 256
+_STAND_IN_SIZE = 11_959
+"""Of blood28's training split."""
+
+
+def images() -> tuple[Uint8, str]:
+    """(N, 28, 28, 3) and what they are: blood28; where that is absent scikit-learn's digits, enlarged and coloured.
+
+    What is in a picture does not change how long it takes.
+    """
+    if BLOOD.exists():
+        return load(str(BLOOD))[0], "blood28"
+    small = torch.from_numpy(load_digits().images / 16).to(torch.float32)[:, None]
+    large = torch.nn.functional.interpolate(small, size=(28, 28), mode="bilinear").expand(-1, 3, -1, -1)
+    pictures = (large * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    return many(pictures, _STAND_IN_SIZE), "digits enlarged to 28x28x3, repeated"
+
+
+def many(pictures: Uint8, size: int) -> Uint8:
+    """``size`` images (.., .., .., 3): repeats, each numbered in a corner, since ingest keeps one of equal ones."""
+    repeated = np.resize(pictures, (size, *pictures.shape[1:]))
+    number = np.arange(size)
+    repeated[:, 0, 0] = np.stack([number, number >> 8, number >> 16], 1) & 255
+    return repeated
+
+
+def small_task(size: int, window: int | None = None) -> PretrainTask:
+    """Preset ``small`` on a pool of that size: ResNet-18, batch 256, two batch-norm splits, four temperatures."""
+    config, _ = fit_to_pool(preset("small").pretrain, size, workers=1)
+    assert config.batch_size == BATCH, f"{size} images are less than a batch"
+    return PretrainTask(config, size, 3, seed=0, window=window or size)
+
+
+def ingested(pictures: Uint8, store: Location, name: str) -> PoolManifest:
+    """``pictures`` as a pool on ``store``, as ingest leaves it. Ray is running."""
+    from pipeline.on_ray.ingest import ingest
+
+    with tempfile.TemporaryDirectory() as folder:
+        np.savez(f"{folder}/{name}.npz", train_images=pictures)
+        return ingest(settings(store, ingest={"source": f"npz:{folder}/{name}.npz", "name": name}), store, print)
+
+
+def settings(store: Location, **values: object) -> RunConfig:
+    """Preset ``small`` for jobs that work on ``store``."""
+    return override(preset("small"), {"store": store.uri, **values})

@@ -1,0 +1,140 @@
+"""Row 1: the training loop as shipped over the bare step.
+
+The loop is ``Pretraining.run_epoch`` of preset ``small`` on a resident pool of real images: order, views,
+both encoders, loss, queue, confidence at four temperatures, optimizer, the epoch's end. The bare step is what no
+implementation of MoCo can leave out: both encoders forward (the key encoder without gradient), backward, SGD with
+momentum; same model, dtype, layout and batch, on views made beforehand. It runs with the whole batch at once
+(ordinary batch norm) and in the loop's batch-norm splits; what counts is the faster of the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.measure import Row, alternate, ratio, speed, stopwatch
+from benchmarks.pool import BATCH, images, small_task
+from pipeline import device as devices
+from pipeline.artifacts import Uint8
+from pipeline.data.keyed import sample_keys
+from pipeline.data.views import make_views
+from pipeline.machine import cores
+from pipeline.moco import train as loop
+from pipeline.moco.model import MoCo
+from pipeline.moco.resident import ResidentPixels
+from pipeline.progress import Progress
+
+GOAL = 0.90
+
+
+class ResidentTraining:
+    """The loop as shipped, one epoch a call."""
+
+    def __init__(self, pictures: Uint8) -> None:
+        self.pixels = ResidentPixels(pictures, torch.device("cpu"))
+        self.training = loop.Pretraining(small_task(len(pictures)), torch.device("cpu"))
+        self.pairs = self.training.sampler.steps * BATCH
+
+    def __call__(self) -> None:
+        epoch = self.training.epochs_done % self.training.task.config.epochs
+        self.training.run_epoch(epoch, self.pixels, Progress("", 1, lambda text: None))
+
+
+class BareStep:
+    """``steps`` bare steps a call, the batch in ``splits`` equal parts; the key encoder stays as it is."""
+
+    def __init__(self, views: tuple[Tensor, Tensor], steps: int, splits: int) -> None:
+        config = small_task(BATCH).config
+        self.steps = steps
+        self.parts = list(zip(*(view.chunk(splits) for view in views), strict=True))
+        self.model = MoCo(config.arch, config.projection_dim, config.queue_size, config.encoder_momentum, seed=0)
+        self.device = torch.device("cpu")
+        self.dtype, _ = devices.choose_precision(config.precision, self.device)
+        self.optimizer = torch.optim.SGD(
+            self.model.query_encoder.parameters(),
+            lr=1e-3,
+            momentum=config.sgd_momentum,
+            weight_decay=config.weight_decay,
+        )
+
+    def __call__(self) -> None:
+        for _ in range(self.steps):
+            self.optimizer.zero_grad(set_to_none=True)
+            for first, second in self.parts:
+                with devices.autocast(self.device, self.dtype):
+                    with torch.no_grad():
+                        key = self.model.key_encoder(second)
+                    query = self.model.query_encoder(first)
+                # The least that has a gradient for every weight.
+                (-(query * key).sum() / BATCH).backward()
+            self.optimizer.step()
+
+
+def two_views(pictures: Uint8) -> tuple[Tensor, Tensor]:
+    """The loop's own views of the first batch, made beforehand."""
+    task = small_task(len(pictures))
+    ids = torch.arange(BATCH)
+    pixels = torch.from_numpy(pictures[:BATCH]).permute(0, 3, 1, 2).contiguous()
+    recipe = loop.Pretraining(task, torch.device("cpu")).recipe
+    first, second = (make_views(pixels, sample_keys(0, 0, ids * 0, ids, view), recipe) for view in (0, 1))
+    return first, second
+
+
+def measure(steps: int = 16, rounds: int = 5) -> Row:
+    torch.set_num_threads(cores())
+    pictures, source = images()
+    resident = ResidentTraining(pictures[: steps * BATCH])
+    splits = resident.training.task.config.bn_splits
+    views = two_views(pictures)
+    candidates: dict[str, Callable[[], None]] = {
+        "loop": resident,
+        "whole": BareStep(views, steps, splits=1),
+        "split": BareStep(views, steps, splits),
+    }
+    seconds = alternate(candidates, rounds)
+    against = {bare: ratio(seconds, bare, "loop") for bare in ("whole", "split")}
+    share = min(against.values())
+    return Row(
+        "1. Training loop over the bare step (ResNet-18, 28x28x3, batch 256)",
+        f"{share:.3f}",
+        f">= {GOAL}",
+        share >= GOAL,
+        [
+            (f"loop, pairs on {source}, {resident.training.precision_reason}", speed(seconds["loop"], resident.pairs)),
+            ("bare step, the whole batch at once", speed(seconds["whole"], resident.pairs)),
+            (f"bare step, in the loop's {splits} batch-norm splits", speed(seconds["split"], resident.pairs)),
+            ("loop over the bare step at once, in splits", f"{against['whole']:.3f}, {against['split']:.3f}"),
+            *where_it_goes(resident),
+        ],
+    )
+
+
+def where_it_goes(resident: ResidentTraining) -> list[tuple[str, str]]:
+    """One more epoch, with a stopwatch on what the loop calls."""
+    training = resident.training
+    model = training.model
+    places: dict[str, list[tuple[Any, str]]] = {
+        "queries forward (also in the bare step)": [(training, "query_encoder")],
+        "keys forward (also in the bare step)": [(model.key_encoder, "forward")],
+        "backward, that of the loss with it (also in the bare step)": [(Tensor, "backward")],
+        "optimizer (also in the bare step)": [(training.optimizer, "step"), (training.optimizer, "zero_grad")],
+        "views": [(loop, "make_views"), (loop, "sample_keys"), (resident.pixels, "fetch")],
+        "loss and queue": [(loop, "moco_logits"), (loop, "moco_loss"), (model, "enqueue")],
+        "instance probability": [(loop, "instance_probability")],
+        "confidence sums": [(training.confidence, "add"), (training.confidence, "end_epoch")],
+        "key encoder's update": [(model, "update_key_encoder")],
+    }
+    with stopwatch({"all": [(training, "run_epoch")], **places}) as spent:
+        resident()
+    whole = spent.pop("all")
+    spent["the rest (order, gathering, sums, Python)"] = whole - sum(spent.values())
+    steps = training.sampler.steps
+    return [(f"a step of the loop: {name}", part(value, steps, whole)) for name, value in spent.items()]
+
+
+def part(seconds: float, steps: int, whole: float) -> str:
+    """Milliseconds a step, and the share of the whole."""
+    return f"{1000 * seconds / steps:.1f} ms ({seconds / whole:.1%})"
