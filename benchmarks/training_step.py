@@ -58,6 +58,7 @@ class BareStep:
             lr=1e-3,
             momentum=config.sgd_momentum,
             weight_decay=config.weight_decay,
+            fused=True,
         )
 
     def __call__(self) -> None:
