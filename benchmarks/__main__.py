@@ -17,7 +17,12 @@ from pathlib import Path
 
 from benchmarks.measure import Row, hardware, in_a_process_of_its_own
 
-ROWS: dict[str, str] = {}
+ROWS: dict[str, str] = {
+    "clustering": "clustering",
+    "growth": "growth",
+    "sums": "sums",
+    "decoding": "decoding",
+}
 """Name -> the module that measures it, in the order of the table."""
 RESULTS = Path(__file__).with_name("RESULTS.md")
 CPU = "<!-- measured by make bench -->"
