@@ -6,7 +6,8 @@ ResNet-18 inside the embedding actors by a subclass of theirs, since a ResNet's 
 training, whose time is its draws, is left out: a table of random confidences takes its place.
 
 The exponent is the slope of log seconds over log N. Fixed costs (Ray's workers start, UMAP lays out 5,000 points) make
-it flatter, hence the last decade's slope beside it: the goal is held to the larger of the two. Memory is what a process
+it flatter, hence the last decade's slope beside it: the goal is held to the larger of the two. K-means starts from a
+sample above 100,000 images, so that its last step is flatter than either way alone. Memory is what a process
 has for itself (RssAnon), sampled five times a second; Ray's object store is shared memory with its own limit, apart.
 """
 
@@ -181,14 +182,16 @@ def watched(stage: str, found: dict[str, dict[str, float]]) -> Iterator[None]:
     peaks = {"driver": 0, "largest worker": 0, "object store": 0}
     over = threading.Event()
 
+    def look() -> None:
+        for process in _tree(os.getpid()):
+            own, shared = _memory(process)
+            who = "driver" if process == os.getpid() else "largest worker"
+            peaks[who] = max(peaks[who], own)
+            peaks["object store"] = max(peaks["object store"], shared)
+
     def watch() -> None:
         while not over.wait(0.2):
-            for process in _tree(os.getpid()):
-                # Ray starts helpers of its own here; "ray::" is what runs our code.
-                own, shared = _memory(process)
-                who = "driver" if process == os.getpid() else "largest worker"
-                peaks[who] = max(peaks[who], own)
-                peaks["object store"] = max(peaks["object store"], shared)
+            look()
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -196,9 +199,11 @@ def watched(stage: str, found: dict[str, dict[str, float]]) -> Iterator[None]:
     try:
         yield
     finally:
-        found[stage] = {"seconds": time.perf_counter() - began, **peaks}
+        seconds = time.perf_counter() - began
         over.set()
         watcher.join()
+        look()  # a short stage may not have been seen at all
+        found[stage] = {"seconds": seconds, **peaks}
 
 
 def _tree(root: int) -> list[int]:
