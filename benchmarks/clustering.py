@@ -210,11 +210,11 @@ def _stopwatch() -> Iterator[list[float]]:
     names = ("fit", "fit_large")
     originals = {name: getattr(sklearn_backend, name) for name in names}
 
-    def timed(call: Callable[..., Any], *arguments: Any) -> Any:
+    def timed(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         began = time.perf_counter()
         depth.append(0)
         try:
-            return call(*arguments)
+            return call(*arguments, **named)
         finally:
             depth.pop()
             if not depth:  # the ways call each other
