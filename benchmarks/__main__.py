@@ -22,9 +22,13 @@ ROWS: dict[str, str] = {
     "views": "views",
     "streaming": "streaming",
     "embedding": "embedding",
+    "clustering": "clustering",
+    "growth": "growth",
     "accumulator": "accumulator",
     "fixed-cost": "fixed_cost",
     "checkpoint": "checkpoint",
+    "decoding": "decoding",
+    "sums": "sums",
 }
 """Name -> the module that measures it, in the order of the table."""
 RESULTS = Path(__file__).with_name("RESULTS.md")

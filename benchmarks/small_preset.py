@@ -70,7 +70,7 @@ def train(images: Uint8, config: RunConfig) -> Trained:
     assert context.last is not None
     embedder = Embedder(encoder_weights(context.last), fitted.arch, device)
     features = np.concatenate([embedder(images[start : start + 512]) for start in range(0, len(images), 512)])
-    confidence = ConfidenceAccumulator(len(images), fitted.confidence_temperatures)
+    confidence = ConfidenceAccumulator(len(images), fitted.confidence_temperatures, fitted.repeats)
     confidence.load_state_dict(context.last.part("confidence"))
     print(json.dumps(context.last.facts["history"]), flush=True)
     return Trained(features, confidence, seconds)

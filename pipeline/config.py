@@ -97,9 +97,10 @@ class ClusterConfig:
     space: Literal["features", "umap2d"] = "features"
     """K-means on the unit-norm features, or on their 2-D UMAP as the authors' code does (row 7)."""
     n_init: int = 10
+    """Random starts, of which the best is kept; above ``sample_above`` 300 / K of them at most."""
     max_iter: int = 300
-    minibatch_above: int = 2_000_000
-    """The sklearn backend streams minibatches above this many samples."""
+    sample_above: int = 100_000
+    """Above this many samples the sklearn backend starts from a sample and ends with passes over all."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
     (
         "0 or more",
         lambda value: 0 <= value < math.inf,
-        ("pretrain.weight_decay", "pretrain.warmup_epochs", "pretrain.pool_memory_gib", "cluster.minibatch_above"),
+        ("pretrain.weight_decay", "pretrain.warmup_epochs", "pretrain.pool_memory_gib", "cluster.sample_above"),
     ),
     (
         "more than 0",

@@ -146,9 +146,16 @@ class Location:
         except FileNotFoundError:
             return None
 
-    def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
-        """A Parquet file, or all Parquet files of a folder as one table (in no promised row order)."""
-        return pq.read_table(self.path(name), columns=columns, filesystem=self.filesystem)
+    def read_table(
+        self, name: str, columns: list[str] | None = None, between: tuple[str, float, float] | None = None
+    ) -> pa.Table:
+        """A Parquet file, or all Parquet files of a folder as one table (in no promised row order).
+
+        Args:
+            between: (column, lowest, highest): no more than the rows with such a value are ever held.
+        """
+        rows = between and [(between[0], ">=", between[1]), (between[0], "<=", between[2])]
+        return pq.read_table(self.path(name), columns=columns, filesystem=self.filesystem, filters=rows)
 
     # ---- writing -------------------------------------------------------------------------
 

@@ -4,8 +4,8 @@ Source: label diversity in the paper (clusters stand for the unknown classes; SC
 and SCIENCE.md rows 7 and 9. Letters: N = samples, D = feature dimensions, K = clusters.
 
 A backend finds centroids and nothing else. Labels, distances, inertia and numbering follow from
-the centroids here, in one way for all backends, on one CPU thread: a sum that several threads add
-up depends on how many there are, and a query must not depend on the machine's number of cores.
+the centroids here, in one way for all backends. A backend runs on one CPU thread: a sum that several
+threads add up depends on how many there are, and a query must not depend on the machine's number of cores.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class KMeansResult:
     centroids: Float32
     inertia: float
     backend: str
-    """What ran: sklearn, sklearn-minibatch, cuml, or cuml-buffered (input larger than the GPU)."""
+    """What ran: sklearn, sklearn-sampled, cuml, or cuml-buffered (input larger than the GPU)."""
     reason: str
     """Why that ran."""
 
@@ -83,7 +83,7 @@ def kmeans(
     backend: str = "auto",
     n_init: int = 10,
     max_iter: int = 300,
-    minibatch_above: int = 2_000_000,
+    sample_above: int = 100_000,
     say: Callable[[str], None] | None = None,
 ) -> KMeansResult:
     """Cluster ``features`` (N, D) float32 into exactly ``k`` non-empty clusters.
@@ -94,7 +94,7 @@ def kmeans(
     Args:
         n_init: random starts, of which the one with the lowest inertia is kept.
         max_iter: iterations of one start, at most.
-        minibatch_above: beyond this N the sklearn backend works in minibatches.
+        sample_above: beyond this N the sklearn backend starts from a sample of the rows.
         say: is told what runs, and why.
 
     Raises:
@@ -110,9 +110,9 @@ def kmeans(
     with threadpool_limits(limits=1):
         if choice.backend == "cuml":
             ran, centroids = cuml_backend.fit(features, k, seed, n_init, max_iter)
-        elif len(features) > minibatch_above:
-            ran, centroids = "sklearn-minibatch", sklearn_backend.fit_minibatch(chunks, k, seed, n_init, max_iter)
-            choice = Choice(ran, f"{choice.reason}; {len(features):,} samples are above {minibatch_above:,}")
+        elif len(features) > sample_above:
+            ran, centroids = "sklearn-sampled", sklearn_backend.fit_large(chunks, k, seed, n_init, max_iter)
+            choice = Choice(ran, f"{choice.reason}; {len(features):,} samples are above {sample_above:,}")
         else:
             ran, centroids = "sklearn", sklearn_backend.fit(features, k, seed, n_init, max_iter)
         return _result(assign(chunks, centroids), ran, choice.reason, say)
@@ -127,7 +127,7 @@ def kmeans_stream(
     max_iter: int = 300,
     say: Callable[[str], None] | None = None,
 ) -> KMeansResult:
-    """``kmeans`` in minibatches, by the sklearn backend, of features that do not fit in memory.
+    """``kmeans`` from a sample, by the sklearn backend, of features that do not fit in memory.
 
     Args:
         chunks: called once a pass, gives (n, D) float32 chunks of any sizes, the rows in
@@ -138,8 +138,8 @@ def kmeans_stream(
     """
     _check_seed(seed)
     with threadpool_limits(limits=1):
-        centroids = sklearn_backend.fit_minibatch(chunks, k, seed, n_init, max_iter)
-        return _result(assign(chunks, centroids), "sklearn-minibatch", "the features come as a stream", say)
+        centroids = sklearn_backend.fit_large(chunks, k, seed, n_init, max_iter)
+        return _result(assign(chunks, centroids), "sklearn-sampled", "the features come as a stream", say)
 
 
 def _check_seed(seed: int) -> None:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.artifacts import Float32, Float64, Int64
 from pipeline.errors import InputError
+from pipeline.machine import cores
 
 Chunks = Callable[[], Iterable[Float32]]
 """Called once a pass over the features: (n, D) float32 chunks, always the same rows in the same order."""
 
+A = TypeVar("A")
+B = TypeVar("B")
 BLOCK_ROWS = 4096
 """Rows compared with all centroids at once; bounds the float64 copies to 64 MiB at D = 2048."""
 
@@ -46,8 +53,7 @@ def assign(chunks: Chunks, centroids: Float32) -> Assignment:
         InputError: fewer distinct rows than centroids.
     """
     labels, squared = [], []
-    for block in _blocks(chunks):
-        label, distance = _nearest(block, centroids)
+    for label, distance in in_order(partial(_nearest, centroids=centroids), _blocks(chunks)):
         labels.append(label)
         squared.append(distance)
     # Of centroids that coincide only the first may have rows: which one rounding prefers means nothing.
@@ -56,14 +62,56 @@ def assign(chunks: Chunks, centroids: Float32) -> Assignment:
     return _fill_empty(chunks, Assignment(centroids.copy(), merged, np.concatenate(squared)))
 
 
+def in_order(call: Callable[[Float32], tuple[A, B]], blocks: Iterable[Float32]) -> Iterator[tuple[A, B]]:
+    """``call`` of every block, on all cores, in the blocks' order; a few blocks are held at a time."""
+    workers = cores()
+    with ThreadPoolExecutor(workers) as pool:
+        ahead: deque[Future[tuple[A, B]]] = deque()
+        for block in blocks:
+            ahead.append(pool.submit(call, block))
+            if len(ahead) > 2 * workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def float32_scores(rows: Float32, centroids: Float32) -> tuple[Float32, Float32, Float32]:
+    """(n, K) |x - c|^2 / 2 less its part |x|^2 / 2, which all centroids share; and rows and centroids as compared."""
+    # About the centroids' mean, for less cancellation; any point will do, so it is one that float32 has exactly.
+    middle = centroids.mean(axis=0, dtype=np.float64).astype(np.float32)
+    near, around = rows - middle, centroids - middle
+    return np.einsum("kd,kd->k", around, around) / 2 - near @ around.T, near, around
+
+
 def _nearest(rows: Float32, centroids: Float32) -> tuple[Int64, Float64]:
-    """(n,) number of the nearest centroid (the lowest of equals) and (n,) squared distance to it."""
-    # |x - c|^2 less its part |x|^2, which all centroids share; about their mean, for less cancellation.
+    """(n,) number of the nearest centroid (the lowest of equals) and (n,) squared distance to it.
+
+    In float32 first; rows whose two nearest are closer together than float32's error are looked at again in
+    float64. So the answer is float64's, in half the time.
+    """
+    score, near, around = float32_scores(rows, centroids)
+    label = score.argmin(axis=1)
+    if len(centroids) > 1:
+        each = np.arange(len(rows))
+        lowest = score[each, label]
+        score[each, label] = np.inf
+        doubtful = score.min(axis=1) - lowest <= _error(near, around)
+        label[doubtful] = _scores(rows[doubtful], centroids).argmin(axis=1)
+    return label, _squared(rows, centroids[label])
+
+
+def _scores(rows: Float32, centroids: Float32) -> Float64:
+    """``float32_scores`` in float64."""
     middle = centroids.mean(axis=0, dtype=np.float64)
     around = centroids - middle
-    score = (around**2).sum(axis=1) / 2 - (rows - middle) @ around.T
-    label = score.argmin(axis=1)
-    return label, _squared(rows, centroids[label])
+    return np.asarray((around**2).sum(axis=1) / 2 - (rows - middle) @ around.T)
+
+
+def _error(rows: Float32, centroids: Float32) -> float:
+    """How far the difference of two float32 scores may be off: a sum of D rounded products, twice over."""
+    longest, farthest = (float(np.sqrt(np.einsum("nd,nd->n", each, each).max())) for each in (rows, centroids))
+    roundings = rows.shape[1] + 8
+    return 2 * roundings * float(np.finfo(np.float32).eps) * farthest * (longest + farthest)
 
 
 def _squared(rows: Float32, points: Float32) -> Float64:

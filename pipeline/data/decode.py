@@ -76,7 +76,9 @@ def is_grey(data: bytes, max_pixels: int) -> bool:
 
 def fit(image: Image.Image, size: int | None, channels: int) -> Uint8:
     """An 8-bit image -> (H, W, channels) uint8, its centre square resized to ``size`` where one is given."""
-    image = image.convert("L" if channels == 1 else "RGB")
+    mode = "L" if channels == 1 else "RGB"
+    if image.mode != mode:  # Pillow's convert copies an image that needs none
+        image = image.convert(mode)
     if size is not None and image.size != (size, size):
         image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
     pixels = np.asarray(image, np.uint8)
@@ -101,7 +103,8 @@ def _load(data: bytes, size: int, max_pixels: int) -> Image.Image:
             raise UnreadableImageError("has no pixels")
         image.draft(image.mode, (2 * size, 2 * size))
         image.load()
-        return ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)  # else it copies an image that stands upright already
+        return image
     except UnidentifiedImageError:
         raise UnreadableImageError("not a JPEG, PNG, BMP or TIFF image, or its header is damaged") from None
     except _DAMAGED as error:

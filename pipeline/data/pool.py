@@ -51,17 +51,18 @@ class PoolReader:
         """(N, H, W, C) in id order; holds nothing beside them but a row group."""
         return self.images(np.arange(self.manifest.splits[split]), split)
 
-    def keys(self, ids: Int64, split: str = "train") -> list[str]:
-        """The keys of the samples ``ids`` (n,), in that order.
+    def keys(self, ids: Int64, split: str = "train") -> pa.ChunkedArray:
+        """The keys (n,) of the samples ``ids`` (n,), in that order, as Arrow has them: no Python object a sample.
 
         Raises:
             ValueError: an id that the split does not have.
         """
         wanted, place = self._wanted(ids, split)
-        keys = np.empty(len(wanted), object)
-        for at, rows, table in self._rows(wanted, split, "key"):
-            keys[at] = table["key"].to_numpy()[rows]
-        return [str(key) for key in keys[place]]
+        found = [(at, table["key"].take(pa.array(rows))) for at, rows, table in self._rows(wanted, split, "key")]
+        row_of = np.empty(len(wanted), np.int64)
+        row_of[np.concatenate([np.empty(0, np.int64), *(at for at, _ in found)])] = np.arange(len(wanted))
+        keys = pa.chunked_array([chunk for _, column in found for chunk in column.chunks], pa.string())
+        return keys.take(pa.array(row_of[place]))
 
     def labels(self, split: str = "train") -> NDArray[np.int32] | None:
         """(N,) label numbers in id order, -1 where there is none; None where the pool has no labels at all."""

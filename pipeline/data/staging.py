@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -85,7 +86,8 @@ def rejected(receipts: pa.Table) -> pa.Table:
 
 def pool_fingerprint(samples: pa.Table, shape: Shape) -> str:
     """``PoolManifest.fingerprint``: over the sha256 of all samples in id order, and the shape."""
-    return fingerprint("x".join(map(str, shape)), b"".join(samples["sha256"].to_pylist()))
+    digests = [chunk.buffers()[1][32 * chunk.offset :][: 32 * len(chunk)] for chunk in samples["sha256"].chunks]
+    return fingerprint("x".join(map(str, shape)), b"".join(digests))
 
 
 def label_table(source: Source, split: str, positions: pa.ChunkedArray) -> pa.Table | None:
@@ -93,7 +95,7 @@ def label_table(source: Source, split: str, positions: pa.ChunkedArray) -> pa.Ta
     labels = source.labels(split)
     if labels is None:
         return None
-    return pa.table([pa.array(range(len(positions)), pa.int64()), labels[positions.to_numpy()]], schema=LABEL_SCHEMA)
+    return pa.table([np.arange(len(positions)), labels[positions.to_numpy()]], schema=LABEL_SCHEMA)
 
 
 def write_pool_file(
@@ -109,7 +111,7 @@ def write_pool_file(
     """Write samples ``first_id`` and on, at ``positions`` (ascending) of the staged files, as one Parquet file."""
     table = pa.concat_tables(_staged_rows(store, staged, split, positions, sizes.staged)).sort_by("position")
     assert table["position"].equals(positions), (name, len(table), len(positions))
-    ids = pa.array(range(first_id, first_id + len(table)), pa.int64())
+    ids = np.arange(first_id, first_id + len(table))
     table = pa.table([ids, table["key"], table["sha256"], table["image"]], schema=pool_schema(*shape))
     store.write_bytes(name, _parquet(table, sizes.group, "sample_id", "zstd"))
 

@@ -92,7 +92,7 @@ class Pretraining:
             device
         )
         self.query_encoder = dist.data_parallel(self.model.query_encoder)
-        self.confidence = ConfidenceAccumulator(task.size, config.confidence_temperatures).to(device)
+        self.confidence = ConfidenceAccumulator(task.size, config.confidence_temperatures, config.repeats).to(device)
         self.optimizer = torch.optim.SGD(
             self.model.query_encoder.parameters(),
             lr=config.learning_rate,

@@ -21,6 +21,8 @@ from pipeline.stages import Stage, run_folder
 from pipeline.storage import Location
 
 CLUSTERS, CENTROIDS = "clusters.parquet", "centroids.parquet"
+HELD_BYTES = 4 << 30
+"""Features up to this size are one array in memory; more pass as a stream, where the backend starts from a sample."""
 DEFAULT_K = 30
 """The paper's K (SCIENCE.md row 9)."""
 
@@ -62,7 +64,7 @@ def cluster_stage(config: RunConfig, store: Location, embedded: dict[str, Any]) 
             "cluster.space": settings.space,
             "cluster.n_init": settings.n_init,
             "cluster.max_iter": settings.max_iter,
-            "cluster.minibatch_above": settings.minibatch_above,
+            "cluster.sample_above": settings.sample_above,
         },
         f"start a new run that takes over what it can: --run NEW --from {config.run}{store_flag(config)}",
         reuse=None if config.reuse is None else run_folder(config.reuse, "clusters"),
@@ -131,9 +133,13 @@ def _cluster(
 def _kmeans(
     stream: ray.data.Dataset, embedded: dict[str, Any], settings: ClusterConfig, k: int, seed: int
 ) -> KMeansResult:
-    """Features in memory; on the CPU above ``minibatch_above`` samples, chunk by chunk."""
-    on_cpu = choose_backend(settings.backend).backend == "sklearn"
-    if on_cpu and settings.space == "features" and embedded["size"] > settings.minibatch_above:
+    """Features in memory; large ones, where the backend takes a stream, chunk by chunk: with the same result."""
+    sampled = (
+        settings.space == "features"
+        and embedded["size"] > settings.sample_above
+        and choose_backend(settings.backend).backend == "sklearn"
+    )
+    if sampled and 4 * embedded["size"] * embedded["dimensions"] > HELD_BYTES:
         chunks = features_in_id_order(stream, ROWS_AT_ONCE)
         return kmeans_stream(chunks, k, seed, n_init=settings.n_init, max_iter=settings.max_iter)
     features = all_features(stream, embedded)
@@ -146,5 +152,5 @@ def _kmeans(
         backend=settings.backend,
         n_init=settings.n_init,
         max_iter=settings.max_iter,
-        minibatch_above=settings.minibatch_above,
+        sample_above=settings.sample_above,
     )

@@ -78,7 +78,9 @@ def run_query(
 def pool_view(store: Location, trained: dict[str, Any], clustered: dict[str, Any], temperature: float) -> PoolView:
     """All that strategies may see, joined by id."""
     clustering = read_clustering(store, clustered)
-    confidence = confidence_at(store.read_table(f"{trained['files']}/{CONFIDENCE}"), temperature)
+    # One temperature of several: the others' rows would be most of what a query holds.
+    near = ("temperature", temperature * (1 - 1e-8), temperature * (1 + 1e-8))
+    confidence = confidence_at(store.read_table(f"{trained['files']}/{CONFIDENCE}", between=near), temperature)
     assert np.array_equal(clustering.sample_id, confidence.sample_id), "clusters and confidence are of different pools"
     return PoolView(
         sample_id=clustering.sample_id,

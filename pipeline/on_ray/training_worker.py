@@ -92,7 +92,7 @@ def _keep(final: Checkpoint, plan: WorkerPlan) -> None:
     store, files, task = plan.store, plan.files, plan.task
     encoder = encoder_weights(final)
     weights = save({name: tensor.cpu().contiguous() for name, tensor in encoder.items()})
-    confidence = ConfidenceAccumulator(task.size, task.config.confidence_temperatures)
+    confidence = ConfidenceAccumulator(task.size, task.config.confidence_temperatures, task.config.repeats)
     confidence.load_state_dict(final.part("confidence"))
     store.write_bytes(f"{files}/{WEIGHTS}", weights)
     store.write_table(f"{files}/{CONFIDENCE}", confidence.table())

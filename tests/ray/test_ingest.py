@@ -63,7 +63,7 @@ def test_a_folder_becomes_a_pool(store: Location, scans: Path, bomb_png: bytes) 
     assert len(keys) == 90
     reader = PoolReader(store, manifest)
     # The ids: dense, in key order, over what is left.
-    assert reader.keys(np.arange(90)) == keys
+    assert reader.keys(np.arange(90)).to_pylist() == keys
     expected = np.stack([decode((scans / key).read_bytes(), 16, 3, 10**8) for key in keys])
     assert (reader.all_images() == expected).all()
     labels = reader.labels()
@@ -118,7 +118,7 @@ def test_s3_to_s3_is_the_same_pool(store: Location, scans: Path, make_bucket: Ca
     readers = PoolReader(store, ours), PoolReader(remote, theirs)
     assert (readers[0].all_images() == readers[1].all_images()).all()
     ids = np.array([89, 5, 5, 60])
-    assert readers[0].keys(ids) == readers[1].keys(ids)
+    assert readers[0].keys(ids).equals(readers[1].keys(ids))
 
 
 def test_ids_and_pixels_do_not_depend_on_the_pieces(
@@ -149,7 +149,7 @@ def test_archives_keep_their_splits(store: Location, tmp_path: Path) -> None:
     assert manifest.splits == {"train": 59, "val": 5, "test": 7}
     assert (manifest.duplicates, manifest.rejected) == (1, 0)
     reader, kept = PoolReader(store, manifest), [i for i in range(60) if i != 30]
-    assert reader.keys(np.arange(59)) == [str(i) for i in kept]
+    assert reader.keys(np.arange(59)).to_pylist() == [str(i) for i in kept]
     for split, rows in (("train", kept), ("val", slice(None)), ("test", slice(None))):
         assert (reader.all_images(split)[..., 0] == arrays[f"{split}_images"][rows]).all()
         labels = reader.labels(split)

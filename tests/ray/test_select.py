@@ -188,12 +188,15 @@ def test_a_streamed_pool_trains_as_one_in_memory_does(done: Location, pool_file:
         assert streamed.read_bytes(ours) == done.read_bytes(theirs)
 
 
-def test_features_above_the_limit_are_clustered_as_a_stream(done: Location, capsys: pytest.CaptureFixture[str]) -> None:
-    flags = ["--store", done.uri, "--from", "first", "--budget", "10", "--set", "cluster.minibatch_above=100"]
+def test_features_above_the_limits_are_clustered_as_a_stream(
+    done: Location, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.on_ray.cluster.HELD_BYTES", 0)
+    flags = ["--store", done.uri, "--from", "first", "--budget", "10", "--set", "cluster.sample_above=100"]
     for run in ("stream-1", "stream-2"):
         assert main(["select", *flags, "--run", run]) == 0
         clustered = done.read_json(f"runs/{run}/clusters/done.json")
-        assert clustered["backend"] == "sklearn-minibatch"
+        assert clustered["backend"] == "sklearn-sampled"
     assert "the features come as a stream" in capsys.readouterr().out
     assert _query(done, "stream-1") == _query(done, "stream-2")
     whole = done.read_json("runs/first/clusters/done.json")

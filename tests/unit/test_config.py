@@ -222,7 +222,7 @@ def test_confidence_needs_distinct_temperatures_above_zero(temperatures: list[fl
 def test_what_is_just_within_is_accepted() -> None:
     check(RunConfig())
     edges = {"seed": 2**32 - 1, "pretrain.warmup_epochs": 0, "pretrain.weight_decay": 0, "pretrain.encoder_momentum": 1}
-    edges |= {"pretrain.pool_memory_gib": 0, "cluster.minibatch_above": 0, "cluster.k": 1, "report.contact_sheet": 1}
+    edges |= {"pretrain.pool_memory_gib": 0, "cluster.sample_above": 0, "cluster.k": 1, "report.contact_sheet": 1}
     check(override(RunConfig(), edges))
 
 

@@ -367,3 +367,10 @@ def test_places_of_another_kind(uri: str, tmp_path: Path, monkeypatch: pytest.Mo
     for open_ in (open_store, open_source):
         assert "write a directory's path or s3://bucket/prefix" in sentence(open_, uri)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_only_rows_between_two_values_are_read(tmp_path: Path) -> None:
+    store = Location(str(tmp_path))
+    store.write_table("t.parquet", pa.table({"temperature": [0.2, 0.05, 0.2, 0.01], "row": [0, 1, 2, 3]}))
+    found = store.read_table("t.parquet", between=("temperature", 0.2 * (1 - 1e-8), 0.2 * (1 + 1e-8)))
+    assert found["row"].to_pylist() == [0, 2]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.cluster import assignment
-from pipeline.cluster.assignment import assign
+from pipeline.cluster.assignment import _nearest, _scores, assign
 from pipeline.errors import InputError
 
 LINE = np.array([[0], [1], [2], [10], [11]], np.float32)
@@ -51,3 +51,27 @@ def test_distances_are_exact_far_from_the_origin() -> None:
 def test_too_few_distinct_rows() -> None:
     with pytest.raises(InputError, match=r"only 2 distinct .* cluster\.k=3 clusters; lower cluster\.k to 2"):
         assign(lambda: [np.array([[0], [0], [4]], np.float32)], np.array([[0], [1], [5]], np.float32))
+
+
+@pytest.mark.parametrize(("offset", "step"), [(0, 1e-7), (0, 0.3), (1000, 1e-4), (1000, 0)])
+def test_nearest_is_that_of_float64_however_close_the_centroids(offset: float, step: float) -> None:
+    rng = np.random.default_rng(0)
+    rows = (rng.normal(size=(3000, 32)) + offset).astype(np.float32)
+    # Pairs of centroids a step apart: float32 scores cannot tell the smaller steps.
+    first = rows[:20].astype(np.float64)
+    centroids = np.concatenate([first, first + step * rng.normal(size=(20, 32))]).astype(np.float32)
+    label, squared = _nearest(rows, centroids)
+    assert label.tolist() == _scores(rows, centroids).argmin(axis=1).tolist()
+    every = ((rows.astype(np.float64)[:, None] - centroids) ** 2).sum(axis=2)
+    np.testing.assert_allclose(squared, every.min(axis=1), rtol=1e-9, atol=1e-12)
+
+
+def test_the_number_of_cores_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = np.random.default_rng(0).normal(size=(20_000, 8)).astype(np.float32)
+    found = []
+    for cores in (1, 2, 5):
+        monkeypatch.setattr("pipeline.cluster.assignment.cores", lambda n=cores: n)
+        found.append(assign(lambda: [rows], rows[:30]))
+    for other in found[1:]:
+        assert other.labels.tobytes() == found[0].labels.tobytes()
+        assert other.squared.tobytes() == found[0].squared.tobytes()

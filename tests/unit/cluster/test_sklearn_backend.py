@@ -1,11 +1,12 @@
-"""The parts of the minibatch path: what is drawn from a stream, and how it is cut."""
+"""The parts of the way of large pools: what is drawn from a stream, and how it is cut."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from pipeline.cluster.sklearn_backend import _batches, _uniform_sample
+from pipeline.cluster.lloyd import batches
+from pipeline.cluster.sklearn_backend import _uniform_sample
 
 ROWS = np.arange(5000, dtype=np.float32)[:, None]
 
@@ -24,6 +25,6 @@ def test_a_short_stream_is_taken_whole() -> None:
 
 @pytest.mark.parametrize("cut", [1, 3, 7, 50])
 def test_batches_are_even_and_in_order(cut: int) -> None:
-    batches = [batch.ravel().tolist() for batch in _batches(lambda: [ROWS[i : i + cut] for i in range(0, 50, cut)], 7)]
+    found = [batch.ravel().tolist() for batch in batches(lambda: [ROWS[i : i + cut] for i in range(0, 50, cut)], 7)]
     rows = [float(i) for i in range(len(range(0, 50, cut)) * cut)]
-    assert batches == [rows[i : i + 7] for i in range(0, len(rows), 7)]
+    assert found == [rows[i : i + 7] for i in range(0, len(rows), 7)]

@@ -204,7 +204,7 @@ def test_what_pillow_cannot_convert_is_set_aside(monkeypatch: pytest.MonkeyPatch
         raise ValueError("conversion not supported")
 
     data = io.BytesIO()
-    Image.new("RGB", (20, 20)).save(data, "PNG")
+    Image.new("L", (20, 20)).save(data, "PNG")
     monkeypatch.setattr(Image.Image, "convert", unsupported)
     with pytest.raises(UnreadableImageError, match="cannot be converted: conversion not supported"):
         decode(data.getvalue(), 16, 3, 10**6)

@@ -73,3 +73,33 @@ def test_row_order_in_the_file_does_not_matter() -> None:
     table = accumulator.table()
     shuffled = table.take(np.random.default_rng(0).permutation(len(table)))
     np.testing.assert_array_equal(confidence_at(shuffled, 0.05).confidence, confidence_at(table, 0.05).confidence)
+
+
+def test_one_draw_an_epoch_is_held_once_with_the_same_bits() -> None:
+    rng = np.random.default_rng(2)
+    plain, once = ConfidenceAccumulator(9, TEMPERATURES), ConfidenceAccumulator(9, TEMPERATURES, repeats=1)
+    for _ in range(4):
+        ids, values = torch.from_numpy(rng.permutation(9)[:7]), torch.from_numpy(rng.random((7, 2), np.float32))
+        for each in (plain, once):
+            each.add(ids[:3], values[:3])
+            each.add(ids[3:], values[3:])
+            each.end_epoch()
+    for name in plain.table().column_names:
+        np.testing.assert_array_equal(np.asarray(once.table()[name]), np.asarray(plain.table()[name]))
+    held = [sum(tensor.nbytes for tensor in each.state_dict().values()) for each in (plain, once)]
+    assert held == [9 * (32 * 2 + 16), 9 * (16 * 2 + 8)]
+
+
+def test_two_draws_where_one_was_promised_are_refused() -> None:
+    accumulator = ConfidenceAccumulator(9, TEMPERATURES, repeats=1)
+    accumulator.add(torch.tensor([4, 4]), torch.rand(2, 2))
+    with pytest.raises(ValueError, match="drawn 2 times"):
+        accumulator.end_epoch()
+
+
+def test_an_epoch_is_folded_the_same_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, _ = _run()
+    monkeypatch.setattr("pipeline.moco.confidence._ROWS_AT_ONCE", 5)
+    parts, _ = _run()
+    for name, tensor in whole.state_dict().items():
+        torch.testing.assert_close(parts.state_dict()[name], tensor, atol=0, rtol=0)

@@ -1,0 +1,245 @@
+"""From a million features to a query: our door beside scikit-learn, faiss and Lightly's diversity selection.
+
+The features are made here: a long-tailed mixture (weights as 1/rank) of 200 Gaussians with 8 free directions each,
+their centres in 24 common ones, on the unit sphere; so clusters overlap, and K does not fit their number. Every
+candidate runs in a process of its own on the same file, loaded before the clock starts, with all cores of the
+machine; its peak includes the features. Inertia is computed in one way for all. A peer is *equal* when its inertia
+is at most 0.5% above ours: a faster one with a worse inertia solved another problem, and is listed all the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sklearn.cluster
+
+from benchmarks.measure import Row, in_a_process_of_its_own
+from pipeline.artifacts import Float32
+from pipeline.cluster import kmeans, sklearn_backend
+from pipeline.select.pool_view import PoolView
+from pipeline.select.registry import strategy
+
+DIMENSIONS = 128
+PARTS = 200
+CHUNK = 20_000
+EQUAL = 1.005
+"""Times our inertia."""
+SKLEARN_RESTARTS_UP_TO = 10**8
+"""N x K up to which scikit-learn's ten starts are waited for."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    seconds: float
+    peak: int
+    """Bytes above the process's own before it had the features."""
+    inertia: float | None
+    picks: int | None = None
+    """Distinct samples among the first K of the order."""
+    backend_seconds: float | None = None
+    """Of ``seconds``, what the backend itself took."""
+
+
+def measure(size: int = 1_000_000, clusters: tuple[int, ...] = (30, 1000)) -> Row:
+    ratios, peaks, doors, fastest, picked, details = [], [], [], [], [], []
+    with tempfile.TemporaryDirectory() as folder:
+        file = str(Path(folder) / "features.npy")
+        in_a_process_of_its_own(write_features, file, size)
+        for k in clusters:
+            found: dict[str, Outcome] = {}
+            for name, call in candidates(size, k).items():
+                found[name], _, _ = in_a_process_of_its_own(run, file, call)
+            ours = found["ours, to the query"]
+            assert ours.inertia is not None and ours.backend_seconds is not None
+            equal = {
+                name: each.seconds
+                for name, each in found.items()
+                if not name.startswith("ours") and each.inertia is not None and each.inertia <= EQUAL * ours.inertia
+            }
+            peer = min(equal, key=lambda name: equal[name]) if equal else None
+            fastest.append(peer is None or ours.backend_seconds <= equal[peer])
+            ratios.append(f"K = {k}: " + (f"{equal[peer] / ours.seconds:.1f}x {peer}" if peer else "no peer is equal"))
+            doors.append(ours.seconds / ours.backend_seconds - 1)
+            peaks.append(ours.peak / (4 * DIMENSIONS * size))
+            picked.append(ours.picks == k)
+            details += [(f"K = {k}, {name}", _words(each, ours.inertia)) for name, each in found.items()]
+            details.append((f"K = {k}, our door above its backend", f"{doors[-1]:+.1%}"))
+    for library in ("faiss", "lightly_mundig"):
+        if find_spec(library) is None:
+            details.append((library, "not installed; it is in the bench extra"))
+    return Row(
+        f"{size:,} x {DIMENSIONS} features to the query",
+        f"{'; '.join(ratios)}; door {max(doors):+.0%}, peak {max(peaks):.2f}x the features, "
+        f"{'always' if all(picked) else 'not always'} K distinct picks",
+        "fastest at equal inertia; door <= +10%; peak < 2x; K distinct picks",
+        all(fastest) and max(doors) <= 0.1 and max(peaks) < 2 and all(picked),
+        details,
+    )
+
+
+def candidates(size: int, k: int) -> dict[str, Callable[[Float32], dict[str, Any]]]:
+    """By name; each gives ``centroids`` or ``picks`` or both."""
+    every: dict[str, Callable[[Float32], dict[str, Any]]] = {
+        "ours, to the query": partial(ours, k=k),
+        "scikit-learn KMeans, one start": partial(scikit_learn, k=k, n_init=1),
+        "scikit-learn MiniBatchKMeans": partial(minibatch, k=k),
+    }
+    if size * k <= SKLEARN_RESTARTS_UP_TO:
+        every["scikit-learn KMeans, ten starts"] = partial(scikit_learn, k=k, n_init=10)
+    if find_spec("faiss") is not None:
+        every["faiss, as it comes (a sample of 256 K, 25 iterations)"] = partial(by_faiss, k=k)
+        every["faiss, all rows, 25 iterations"] = partial(by_faiss, k=k, rows=size)
+        every["faiss, all rows, 100 iterations"] = partial(by_faiss, k=k, rows=size, niter=100)
+        every["faiss, all rows, 60 iterations, k-means++"] = partial(by_faiss, k=k, rows=size, niter=60, plus_plus=True)
+        if size * k <= SKLEARN_RESTARTS_UP_TO:
+            every["faiss, all rows, 25 iterations, best of 10"] = partial(by_faiss, k=k, rows=size, nredo=10)
+    if find_spec("lightly_mundig") is not None:
+        every["Lightly's diversity selection"] = partial(lightly, k=k)
+    return every
+
+
+def run(file: str, call: Callable[[Float32], dict[str, Any]]) -> Outcome:
+    call(features(0, 2000))  # imports and first calls, outside the clock and the peak
+    before = _peak()
+    loaded = np.load(file)
+    began = time.perf_counter()
+    result = call(loaded)
+    seconds = time.perf_counter() - began
+    peak = _peak() - before
+    centroids, picks = result.get("centroids"), result.get("picks")
+    return Outcome(
+        seconds,
+        peak,
+        None if centroids is None else inertia(loaded, centroids),
+        None if picks is None else len(set(picks)),
+        result.get("backend_seconds"),
+    )
+
+
+def ours(loaded: Float32, *, k: int) -> dict[str, Any]:
+    """The door, the view and the order, as the cluster and query stages call them."""
+    with _stopwatch() as backend_seconds:
+        found = kmeans(loaded, k, seed=0, backend="sklearn")
+    confidence = np.random.default_rng(1).random(len(loaded))
+    view = PoolView(np.arange(len(loaded)), found.labels, found.distance, confidence, confidence, k)
+    order = strategy("hard-to-contrast").order(view, seed=0)
+    # One of each cluster: a query of K must hold K samples of K clusters.
+    picks = order[:k].tolist()
+    assert len(set(found.labels[picks].tolist())) == k
+    return {"centroids": found.centroids, "picks": picks, "backend_seconds": sum(backend_seconds)}
+
+
+def scikit_learn(loaded: Float32, *, k: int, n_init: int) -> dict[str, Any]:
+    return {"centroids": sklearn.cluster.KMeans(k, n_init=n_init, random_state=0).fit(loaded).cluster_centers_}
+
+
+def minibatch(loaded: Float32, *, k: int) -> dict[str, Any]:
+    return {"centroids": sklearn.cluster.MiniBatchKMeans(k, n_init=3, random_state=0).fit(loaded).cluster_centers_}
+
+
+def by_faiss(
+    loaded: Float32, *, k: int, rows: int = 0, niter: int = 25, nredo: int = 1, plus_plus: bool = False
+) -> dict[str, Any]:
+    import faiss
+
+    more: dict[str, Any] = {"max_points_per_centroid": rows} if rows else {}
+    if plus_plus:
+        more["init_method"] = faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS
+    model = faiss.Kmeans(loaded.shape[1], k, niter=niter, nredo=nredo, seed=1, **more)
+    model.train(loaded)
+    return {"centroids": model.centroids}
+
+
+def lightly(loaded: Float32, *, k: int) -> dict[str, Any]:
+    """Another idea of a query (far from all that is chosen, no clusters), at the same budget."""
+    from lightly_mundig import Selection
+
+    selection = Selection()
+    selection.add_diversifying_strategy(loaded, 1.0)
+    return {"picks": selection.run_selection([], len(loaded), k)}
+
+
+def write_features(file: str, size: int) -> None:
+    out = np.lib.format.open_memmap(file, "w+", np.float32, (size, DIMENSIONS))
+    for start in range(0, size, CHUNK):
+        stop = min(start + CHUNK, size)
+        out[start:stop] = features(start, stop)
+    out.flush()
+
+
+def features(start: int, stop: int) -> Float32:
+    """Rows of the mixture; ``start`` seeds them, so that they are made chunk by chunk."""
+    once = np.random.default_rng(0)
+    centres = once.normal(size=(PARTS, 24)) @ once.normal(size=(24, DIMENSIONS))
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    directions = (once.normal(size=(PARTS, 8, DIMENSIONS)) * 0.6 / np.sqrt(8 * DIMENSIONS)).astype(np.float32)
+    weights = 1 / np.arange(1, PARTS + 1)
+    rng = np.random.default_rng([1, start])
+    part = rng.choice(PARTS, stop - start, p=weights / weights.sum())
+    rows = centres[part] + rng.normal(size=(stop - start, DIMENSIONS)) * 0.3 / np.sqrt(DIMENSIONS)
+    free = rng.normal(size=(stop - start, 8))
+    for each in range(PARTS):
+        rows[part == each] += free[part == each] @ directions[each]
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def inertia(rows: Float32, centroids: Float32) -> float:
+    """Sum of squared distances to the nearest centroid; exact once that is known."""
+    half, total = (centroids**2).sum(axis=1) / 2, 0.0
+    for start in range(0, len(rows), 8192):
+        block = rows[start : start + 8192]
+        gap = block.astype(np.float64) - centroids[(half - block @ centroids.T).argmin(axis=1)]
+        total += float(np.einsum("nd,nd->", gap, gap))
+    return total
+
+
+@contextlib.contextmanager
+def _stopwatch() -> Iterator[list[float]]:
+    """Seconds of every call of the CPU backend inside the block, whichever way it goes."""
+    seconds: list[float] = []
+    names = ("fit", "fit_large")
+    originals = {name: getattr(sklearn_backend, name) for name in names}
+
+    def timed(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        began = time.perf_counter()
+        depth.append(0)
+        try:
+            return call(*arguments, **named)
+        finally:
+            depth.pop()
+            if not depth:  # the ways call each other
+                seconds.append(time.perf_counter() - began)
+
+    depth: list[int] = []
+    for name, call in originals.items():
+        setattr(sklearn_backend, name, partial(timed, call))
+    try:
+        yield seconds
+    finally:
+        for name, call in originals.items():
+            setattr(sklearn_backend, name, call)
+
+
+def _words(each: Outcome, reference: float) -> str:
+    words = [f"{each.seconds:.1f} s", f"peak {each.peak / 2**30:.2f} GiB"]
+    if each.inertia is not None:
+        words.append(f"inertia {each.inertia:,.0f} ({each.inertia / reference - 1:+.2%} of ours)")
+    if each.picks is not None:
+        words.append(f"{each.picks} distinct picks")
+    if each.backend_seconds is not None:
+        words.append(f"of which its backend {each.backend_seconds:.1f} s")
+    return ", ".join(words)
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
