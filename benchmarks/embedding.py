@@ -110,7 +110,7 @@ def untrained(store: Location) -> tuple[dict[str, Any], nn.Module, Embedder]:
     data = save(weights)
     store.write_bytes(f"trained/{WEIGHTS}", data)
     embedder = Embedder(weights, config.arch, torch.device("cpu"))
-    trained = {"folder": "trained", "arch": config.arch, "weights": fingerprint(data)}
+    trained = {"folder": "trained", "files": "trained", "arch": config.arch, "weights": fingerprint(data)}
     encoder.fc = nn.Identity()
     return {**trained, "dimensions": embedder.dimensions}, encoder, embedder
 

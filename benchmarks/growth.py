@@ -135,6 +135,7 @@ def run(folder: str, size: int) -> dict[str, dict[str, float]]:
     )
     trained = {
         "folder": "trained",
+        "files": "trained",
         "arch": "resnet18",
         "dimensions": DIMENSIONS,
         "weights": "tiny",
