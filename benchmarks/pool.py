@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,8 +46,8 @@ def many(pictures: Uint8, size: int) -> Uint8:
 
 
 def small_task(size: int, window: int | None = None) -> PretrainTask:
-    """Preset ``small`` on a pool of that size: ResNet-18, batch 256, two batch-norm splits, four temperatures."""
-    config, _ = fit_to_pool(preset("small").pretrain, size, workers=1)
+    """Preset ``small`` on a pool of that size, at the batch of the table: ResNet-18, two splits, four temperatures."""
+    config, _ = fit_to_pool(replace(preset("small").pretrain, batch_size=BATCH), size, workers=1)
     assert config.batch_size == BATCH, f"{size} images are less than a batch"
     return PretrainTask(config, size, 3, seed=0, window=window or size)
 

@@ -94,7 +94,7 @@ def test_a_second_run_keeps_the_first_ones(store: Location, scans: Path) -> None
     second, said = run(store, f"folder:{scans}", image_size=16)
     assert second == first
     assert any("kept what is there" in line for line in said)
-    assert len(list(Path(store.path("pools/scans-16px")).glob("data-*"))) == 1
+    assert len(list(Path(store.path("pools/scans-16px")).glob("files-*"))) == 1
     Image.new("L", (9, 9)).save(scans / "new.png")
     with pytest.raises(
         InputError, match=r"source_state=94 files .* now it is 95 files .*--set ingest.name=scans-16px-2"
@@ -215,7 +215,7 @@ def test_two_at_once_publish_one(store: Location, scans: Path) -> None:
 
     config = RunConfig(ingest=IngestConfig(source=f"folder:{scans}", image_size=16))
     assert ingest(config, store, other_finishes_first) == kept
-    assert [path.name for path in Path(store.path("pools/scans-16px")).glob("data-*")] == [Path(kept.folder).name]
+    assert [path.name for path in Path(store.path("pools/scans-16px")).glob("files-*")] == [Path(kept.folder).name]
 
 
 def test_real_jpegs(store: Location, shared: Path, tmp_path: Path) -> None:
