@@ -45,11 +45,13 @@ def small() -> RunConfig:
         preset="small",
         pretrain=PretrainConfig(
             arch="resnet18",
-            epochs=6,
+            epochs=12,
             repeats=1,
-            batch_size=256,
-            queue_size=2048,
-            learning_rate=0.12,
+            batch_size=128,
+            # Four batches: in a training of minutes the encoder moves fast, and older keys would be told from the
+            # image's own by their age.
+            queue_size=512,
+            learning_rate=0.06,
             encoder_momentum=0.99,
             warmup_epochs=1,
             bn_splits=2,
