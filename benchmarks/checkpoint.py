@@ -1,8 +1,9 @@
 """Row 10: a checkpoint of preset ``small`` on blood28: seconds a write, and share of an epoch.
 
-As the first worker does it after every epoch, while the others wait: the state gathered, one safetensors file
-written beside its place, flushed to the disk and renamed. Beside it the same number of bytes written and flushed
-plainly, which is what the disk itself takes. The epoch is a whole one of the training loop as shipped.
+As the first worker does it after every epoch: a copy of the state, for which training waits, and then, in a thread
+beside the next epoch, one safetensors file written beside its place, flushed to the disk and renamed. Both together
+are held to the goal, as if nothing were hidden. Beside them the same number of bytes written and flushed plainly,
+which is what the disk itself takes. The epoch is a whole one of the training loop as shipped.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import statistics
 import tempfile
+import time
 from pathlib import Path
 
 import torch
@@ -17,6 +19,7 @@ import torch
 from benchmarks.measure import Row, alternate
 from benchmarks.pool import images
 from benchmarks.training_step import ResidentTraining
+from pipeline.checkpoint import CheckpointWriter
 from pipeline.machine import cores
 from pipeline.on_ray.plan import CHECKPOINT
 from pipeline.storage import Location
@@ -34,10 +37,13 @@ def measure(size: int | None = None, rounds: int = 7) -> Row:
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:  # the disk that a store would be on, not a memory one
         store = Location(folder)
 
+        writer, waited = CheckpointWriter(lambda: store.writing(CHECKPOINT)), list[float]()
+
         def write() -> None:
-            state = training.checkpoint()
-            with store.writing(CHECKPOINT) as path:
-                state.save(path)
+            began = time.perf_counter()
+            writer.write(training.checkpoint())
+            waited.append(time.perf_counter() - began)
+            writer.finish()
 
         write()
         size_of_file = os.path.getsize(store.path(CHECKPOINT))
@@ -57,6 +63,7 @@ def measure(size: int | None = None, rounds: int = 7) -> Row:
             (f"an epoch of {resident.pairs:,} pairs ({source})", f"{epoch:.1f} s"),
             ("a checkpoint", f"{size_of_file / 2**20:.0f} MiB, after every {each.checkpoint_every} epoch(s)"),
             ("seconds a write", spread(seconds["checkpoint"])),
+            ("of which training waits", spread(waited)),
             ("the same bytes written and flushed plainly", spread(seconds["plain"])),
         ],
     )

@@ -46,8 +46,7 @@ class LocalContext:
         """Keep both."""
         self.history.append(metrics)
         if checkpoint is not None:
-            copied = {name: tensor.detach().clone() for name, tensor in checkpoint.tensors.items()}
-            self.last = Checkpoint(copied, checkpoint.facts)
+            self.last = checkpoint.snapshot()
 
     def say(self, text: str) -> None:
         """Pass on to ``voice``."""

@@ -198,8 +198,12 @@ class Pretraining:
         """The inverse of ``checkpoint``; the number of workers may have changed."""
         self.model.load_state_dict(checkpoint.part("model"))
         self.confidence.load_state_dict(checkpoint.part("confidence"))
-        # Cloned: the optimizer would otherwise go on working in the checkpoint's own tensors.
-        state = {int(index): {"momentum_buffer": value.clone()} for index, value in checkpoint.part("momentum").items()}
+        weights = list(self.model.query_encoder.parameters())
+        state = {}
+        for index, value in checkpoint.part("momentum").items():
+            # As it lies beside its weight: the optimizer goes over both in one pass. And a copy, to work in.
+            momentum = torch.empty_like(weights[int(index)], requires_grad=False).copy_(value)
+            state[int(index)] = {"momentum_buffer": momentum}
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
         self.history = list(checkpoint.facts["history"])
 

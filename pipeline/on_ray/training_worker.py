@@ -13,7 +13,7 @@ from safetensors.torch import save
 from pipeline import device as devices
 from pipeline import dist
 from pipeline.artifacts import fingerprint
-from pipeline.checkpoint import Checkpoint
+from pipeline.checkpoint import Checkpoint, CheckpointWriter
 from pipeline.data.pool import PoolReader
 from pipeline.machine import cores
 from pipeline.moco.confidence import ConfidenceAccumulator
@@ -33,6 +33,7 @@ def train(plan: WorkerPlan) -> None:
         torch.set_num_threads(max(1, cores() // ray.train.get_context().get_local_world_size()))
     context = _StoreContext(plan)
     final = pretrain(plan.task, _pixels(plan, context), context)
+    context.finish()
     if dist.rank() == 0:
         _keep(final, plan)
 
@@ -47,6 +48,7 @@ class _StoreContext:
     def __init__(self, plan: WorkerPlan) -> None:
         self.device = ray.train.torch.get_device()
         self._store, self._file = plan.store, f"{plan.folder}/{CHECKPOINT}"
+        self._writer = CheckpointWriter(lambda: self._store.writing(self._file))
 
     def restore(self) -> Checkpoint | None:
         """The last checkpoint on the store."""
@@ -58,11 +60,14 @@ class _StoreContext:
     def report(self, metrics: Mapping[str, Any], checkpoint: Checkpoint | None) -> None:
         """The first worker's checkpoint takes the place of the last one; the metrics go to Ray Train."""
         if checkpoint is not None and dist.rank() == 0:
-            with self._store.writing(self._file) as path:
-                checkpoint.save(path)
+            self._writer.write(checkpoint)
         ray.train.report(dict(metrics))
         loss, speed = metrics["loss"], metrics["pairs_per_second"]
         self.say(f"pretrain epoch {metrics['epoch']}: loss {loss:.3f}, {speed:.0f} pairs/s")
+
+    def finish(self) -> None:
+        """Wait for the last checkpoint."""
+        self._writer.finish()
 
     def say(self, text: str) -> None:
         """The first worker speaks; Ray carries its output to the driver."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import SafetensorError, safe_open
 
-from pipeline.checkpoint import Checkpoint
+from pipeline.checkpoint import Checkpoint, CheckpointWriter
 
 NAME = "state.safetensors"
 FACTS = {"history": [{"epoch": 1, "loss": 6.25, "note": "naïve"}], "arch": "resnet18", "empty": [], "none": None}
@@ -78,3 +81,30 @@ def test_a_truncated_file_is_no_checkpoint(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(SafetensorError):
         Checkpoint.load(path)
+
+
+def test_written_beside_training_as_it_was_when_it_was_given(tmp_path: Path) -> None:
+    go_on, weights = threading.Event(), torch.zeros(3)
+
+    @contextlib.contextmanager
+    def writing() -> Iterator[Path]:
+        assert go_on.wait(30)
+        yield tmp_path / NAME
+
+    writer = CheckpointWriter(writing)
+    writer.write(Checkpoint({"weights": weights}, {"epoch": 1}))
+    weights += 1  # training goes on
+    assert not (tmp_path / NAME).exists()
+    go_on.set()
+    writer.finish()
+    assert Checkpoint.load(tmp_path / NAME).tensors["weights"].tolist() == [0, 0, 0]
+    writer.write(Checkpoint({"weights": weights}, {"epoch": 2}))
+    writer.finish()
+    assert Checkpoint.load(tmp_path / NAME).facts == {"epoch": 2}
+
+
+def test_a_checkpoint_that_cannot_be_written_stops_the_training(tmp_path: Path) -> None:
+    writer = CheckpointWriter(lambda: contextlib.nullcontext(tmp_path / "missing" / NAME))
+    writer.write(Checkpoint({"a": torch.zeros(1)}, {}))
+    with pytest.raises((OSError, SafetensorError)):
+        writer.finish()
