@@ -25,7 +25,8 @@ help: ## this list
 setup: $(STAMP) ## the environment in .venv, from the hashed locks
 
 demo: $(STAMP) ## the main job on real images (scikit-learn's digits), offline
-	$(BIN)/hacon select --pool digits --budget 20 --run demo --set pretrain.epochs=2 pretrain.checkpoint_every=2
+	$(BIN)/hacon select --pool digits --budget 20 --run demo \
+		--set pretrain.epochs=2 pretrain.batch_size=256 pretrain.checkpoint_every=2
 
 # Pure tests first, real clusters last: a mistake shows up in the cheapest layer that can see it.
 test: check ## all checks, then all tests
