@@ -1,8 +1,12 @@
-"""pool + weights -> embeddings: Ray Data, Parquet to Parquet, through a pool of actors."""
+"""pool + weights -> embeddings: Ray Data, Parquet to Parquet, through a pool of actors.
+
+On one machine without a GPU the driver is the one actor: it has loaded what another process would need ten
+seconds to load.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -13,7 +17,8 @@ from pipeline.config import RunConfig
 from pipeline.machine import cores
 from pipeline.on_ray.follow import follow
 from pipeline.on_ray.plan import WEIGHTS
-from pipeline.on_ray.session import gpus
+from pipeline.on_ray.session import gpus, only_this_machine
+from pipeline.progress import Progress
 from pipeline.stages import Stage, run_folder
 from pipeline.storage import Location
 
@@ -52,24 +57,40 @@ def _embed(
     workers = min(config.workers, gpus()) or 1
     say(f"embed {pool.size} images on {f'{workers} GPU(s)' if gpus() else 'the CPU'}")
     source = ray.data.read_parquet(store.path(f"{pool.folder}/train"), filesystem=store.filesystem)
-    features = source.select_columns(["sample_id", "image"]).map_batches(
-        _EmbedImages,
-        fn_constructor_args=(
-            store,
-            f"{trained['files']}/{WEIGHTS}",
-            trained["arch"],
-            (pool.height, pool.width, pool.channels),
-        ),
-        batch_size=config.embed.batch_size,
-        batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(size=workers),
-        # Without a GPU the actors ask for what readers ask for, so that Ray Data lets them read for themselves.
-        **({"num_gpus": 1} if gpus() else {}),
-    )
+    images = source.select_columns(["sample_id", "image"])
+    shape = (pool.height, pool.width, pool.channels)
+    embedder = (store, f"{trained['files']}/{WEIGHTS}", trained["arch"], shape)
+    batches: dict[str, Any] = {"batch_size": config.embed.batch_size, "batch_format": "pyarrow"}
     rows = min(config.embed.rows_per_file, max(_FEWEST_ROWS, -(-pool.size // _FILES_TO_TELL)))
-    written = features.map_batches(_write, fn_args=(store, files), batch_size=rows, batch_format="pyarrow")
-    follow(written, "embed", pool.size, say)
+    if only_this_machine():
+        progress = Progress("embed", pool.size, say)
+        features = map(_EmbedImages(*embedder), images.iter_batches(**batches))
+        for part in _gathered(features, rows):
+            progress.advance(by=len(_write(part, store, files)))
+    else:
+        mapped = images.map_batches(
+            _EmbedImages,
+            fn_constructor_args=embedder,
+            compute=ray.data.ActorPoolStrategy(size=workers),
+            # Without a GPU the actors ask for what readers ask for, so that Ray Data lets them read for themselves.
+            **({"num_gpus": 1} if gpus() else {}),
+            **batches,
+        )
+        written = mapped.map_batches(_write, fn_args=(store, files), batch_size=rows, batch_format="pyarrow")
+        follow(written, "embed", pool.size, say)
     return {"size": pool.size, "dimensions": trained["dimensions"]}
+
+
+def _gathered(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """The tables joined to ``rows`` rows each, or a little more."""
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        if sum(map(len, waiting)) >= rows:
+            yield pa.concat_tables(waiting)
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting)
 
 
 def _write(batch: pa.Table, store: Location, folder: str) -> pa.Table:
