@@ -75,6 +75,9 @@ def local_ray(s3_endpoint: str) -> Iterator[Any]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        # A process takes seconds to import what it needs: keep those that are idle.
+        patch.setenv("RAY_num_workers_soft_limit", "8")
+        patch.setenv("RAY_idle_worker_killing_time_threshold_ms", "120000")
         ray.init(
             address="local",
             num_cpus=2,
@@ -83,7 +86,9 @@ def local_ray(s3_endpoint: str) -> Iterator[Any]:
             object_store_memory=512 << 20,
             configure_logging=False,
         )
-        ray.data.DataContext.get_current().enable_progress_bars = False
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        context.use_datasource_v2 = False  # as our own sessions on one machine: far fewer processes to start
         logging.getLogger("ray.data").setLevel(logging.WARNING)
         yield ray
         ray.shutdown()
