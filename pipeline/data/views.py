@@ -70,13 +70,12 @@ def make_views(images: Tensor, keys: Tensor, recipe: Recipe) -> Tensor:
     """
     draws = uniform(keys, _DRAWS)
     height, width = images.shape[-2:]
-    pixels = images.to(torch.float32) / 255
     box = crop_boxes(draws[:, : 2 * _CROP_TRIES], draws[:, -16:-14], height, width, recipe)
     u = draws[:, -14:].unbind(1)
     flip = u[0] < recipe.flip
     if recipe.rotation:
         angle = (2 * u[1] - 1) * recipe.rotation
-        pixels, inside = rotated_crop(pixels, box, flip, angle)
+        pixels, inside = rotated_crop(images.to(torch.float32) / 255, box, flip, angle)
     else:
         inside = None
         rows = resize_matrix(box[:, 0], box[:, 2], height, torch.zeros_like(flip))
@@ -86,7 +85,7 @@ def make_views(images: Tensor, keys: Tensor, recipe: Recipe) -> Tensor:
             blurred = u[3] < recipe.blur
             rows = blur_matrix(sigma, blurred, height) @ rows
             columns = blur_matrix(sigma, blurred, width) @ columns
-        pixels = rows[:, None] @ pixels @ columns[:, None].transpose(-1, -2)
+        pixels = _resampled(images, rows, columns)
     pixels = _recolour(pixels, draws[:, -10:], recipe)
     if inside is not None:
         pixels = pixels * inside
@@ -121,6 +120,16 @@ def crop_boxes(tries: Tensor, place: Tensor, height: int, width: int, recipe: Re
     top = (place[:, 0] * (height - h + 1)).floor()
     left = (place[:, 1] * (width - w + 1)).floor()
     return torch.stack([top, left, h, w], 1)
+
+
+def _resampled(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """rows @ image / 255 @ columns.T, channel by channel: (n, C, H, W), rows (n, H, H), columns (n, W, W)."""
+    n, channels, height, width = images.shape
+    # Colours between rows and columns, so that either product is one of plain matrices, without a copy a channel.
+    pixels = images.permute(0, 2, 1, 3).to(torch.float32, memory_format=torch.contiguous_format)
+    pixels = (rows / 255) @ pixels.view(n, height, channels * width)
+    pixels = pixels.view(n, height * channels, width) @ columns.transpose(1, 2)
+    return pixels.view(n, height, channels, width).transpose(1, 2)
 
 
 def resize_matrix(start: Tensor, length: Tensor, size: int, flip: Tensor) -> Tensor:

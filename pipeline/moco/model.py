@@ -14,12 +14,17 @@ from torch import Tensor, nn
 
 from pipeline.checkpoint import Checkpoint
 from pipeline.moco.small_maps import SmallMapConv2d
+from pipeline.moco.split_norm import SplitBatchNorm2d
 
 BACKBONES = {"resnet18": torchvision.models.resnet18, "resnet50": torchvision.models.resnet50}
 
 
-def build_encoder(arch: str, projection_dim: int) -> nn.Module:
-    """A ResNet with its ordinary stem and MoCo v2's MLP head in place of the classifier."""
+def build_encoder(arch: str, projection_dim: int, split_rows: int | None = None) -> nn.Module:
+    """A ResNet with its ordinary stem and MoCo v2's MLP head in place of the classifier.
+
+    Args:
+        split_rows: rows that batch norm sees at a time in training; none: the whole batch.
+    """
     encoder = BACKBONES[arch](weights=None)
     width = encoder.fc.in_features
     encoder.fc = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, projection_dim))
@@ -27,12 +32,14 @@ def build_encoder(arch: str, projection_dim: int) -> nn.Module:
         for name, layer in parent.named_children():
             if isinstance(layer, nn.Conv2d):
                 setattr(parent, name, SmallMapConv2d.like(layer))
+            elif isinstance(layer, nn.BatchNorm2d):
+                setattr(parent, name, SplitBatchNorm2d.like(layer, split_rows))
     return encoder.to(memory_format=torch.channels_last)
 
 
-def batch_norms(module: nn.Module) -> list[nn.BatchNorm2d]:
+def batch_norms(module: nn.Module) -> list[SplitBatchNorm2d]:
     """All batch norm layers."""
-    return [layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)]
+    return [layer for layer in module.modules() if isinstance(layer, SplitBatchNorm2d)]
 
 
 def encoder_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
@@ -41,30 +48,14 @@ def encoder_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
 
 
 class UnitNorm(nn.Module):
-    """An encoder whose projections have length 1.
-
-    Its batch norms keep the plain mean of the statistics of an epoch's splits, which can be merged over
-    workers exactly; a moving average cannot.
-    """
+    """An encoder whose projections have length 1."""
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
-        self._norms = batch_norms(encoder)
-        self._splits = 0
-
-    def begin_epoch(self) -> None:
-        """Forget the statistics."""
-        self._splits = 0
-        for layer in self._norms:
-            layer.reset_running_stats()
 
     def forward(self, views: Tensor) -> Tensor:
-        """(n, 3, H, W), one batch-norm split -> (n, D)."""
-        self._splits += 1
-        for layer in self._norms:
-            # What ``momentum=None`` does, but that asks the device for the count and waits for it, layer by layer.
-            layer.momentum = 1 / self._splits
+        """(n, 3, H, W), whole batch-norm splits -> (n, D)."""
         return F.normalize(self.encoder(views).float(), dim=1)
 
 
@@ -73,15 +64,24 @@ class MoCo(nn.Module):
 
     Args:
         seed: of the initial weights and of the queue's initial noise.
+        split_rows: rows that batch norm sees at a time; none: the whole batch.
     """
 
     queue: Tensor
 
-    def __init__(self, arch: str, projection_dim: int, queue_size: int, encoder_momentum: float, seed: int) -> None:
+    def __init__(
+        self,
+        arch: str,
+        projection_dim: int,
+        queue_size: int,
+        encoder_momentum: float,
+        seed: int,
+        split_rows: int | None = None,
+    ) -> None:
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.query_encoder = UnitNorm(build_encoder(arch, projection_dim))
+            self.query_encoder = UnitNorm(build_encoder(arch, projection_dim, split_rows))
             noise = torch.randn(queue_size, projection_dim)
         self.key_encoder = copy.deepcopy(self.query_encoder).requires_grad_(False)
         self.encoder_momentum = encoder_momentum

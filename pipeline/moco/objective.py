@@ -59,8 +59,11 @@ def instance_probability(
         to_other_view = anchor[rows].float() @ other.float().T
         positive = to_other_view.gather(1, own)
         to_other_view.masked_fill_(same, -torch.inf).scatter_(1, own, positive)
+        # logsumexp, with what all temperatures share done once: how far each similarity is behind the largest.
         similarity = torch.cat([to_other_view, to_same_view], 1)
+        largest = similarity.max(1, keepdim=True).values
+        behind, positive = similarity.sub_(largest), positive - largest
         for column, temperature in enumerate(temperatures):
-            log_total = torch.logsumexp(similarity / temperature, 1)
+            log_total = (behind / temperature).exp_().sum(1).log()
             probability[:, column] += torch.exp((positive[:, 0] / temperature - log_total).double()) / 2
     return probability

@@ -6,7 +6,8 @@ A step, on each worker (B = global batch, S = batch-norm splits, workers divide 
     queries of its part of the batch           view 1, query encoder, forward and backward
     all queries gathered                       confidence over the global batch
 A view follows from (seed, epoch, repeat, id, view), so shuffling sends no images. A query's negatives are the
-queue, not its batch, so one split after the other goes forward and backward: memory is that of one split.
+queue, not its batch, so a worker's rows can go forward and backward in parts: as many splits at once as
+``_PIXELS_AT_ONCE`` allows, which bounds the memory of large images.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ from pipeline.moco.model import MoCo, batch_norms
 from pipeline.moco.objective import instance_probability, moco_logits, moco_loss
 from pipeline.moco.task import PretrainTask
 from pipeline.progress import Progress
+
+_PIXELS_AT_ONCE = 1 << 22
+"""5,350 images of 28 x 28, 83 of 224 x 224: some gigabytes of activations. More rows at once are faster."""
 
 
 class Pixels(Protocol):
@@ -88,9 +92,14 @@ class Pretraining:
         self.sampler = task.sampler
         self.recipe = recipe_for(config.recipe, task.channels, config.blur)
         self.dtype, self.precision_reason = devices.choose_precision(config.precision, device)
-        self.model = MoCo(config.arch, config.projection_dim, config.queue_size, config.encoder_momentum, task.seed).to(
-            device
-        )
+        self.model = MoCo(
+            config.arch,
+            config.projection_dim,
+            config.queue_size,
+            config.encoder_momentum,
+            task.seed,
+            split_rows=config.batch_size // config.bn_splits,
+        ).to(device)
         self.query_encoder = dist.data_parallel(self.model.query_encoder)
         self.confidence = ConfidenceAccumulator(task.size, config.confidence_temperatures, config.repeats).to(device)
         self.optimizer = torch.optim.SGD(
@@ -113,8 +122,8 @@ class Pretraining:
         """One pass over the epoch's batches; returns and remembers its metrics."""
         began = time.perf_counter()
         self.model.train()
-        self.model.query_encoder.begin_epoch()
-        self.model.key_encoder.begin_epoch()
+        for layer in batch_norms(self.model):
+            layer.begin_epoch()
         totals = torch.zeros(2, device=self.device)
         for step in self.sampler.epoch(epoch):
             totals += self.step(step, epoch, pixels)
@@ -141,13 +150,12 @@ class Pretraining:
         key = self._keys(step, epoch, pixels)
         self.optimizer.zero_grad(set_to_none=True)
         totals, queries = torch.zeros(2, device=self.device), []
-        splits = list(self._splits(mine))
-        for rows in splits:
-            view = self._views(step, np.arange(config.batch_size)[rows], epoch, pixels, view=0)
-            with dist.gradients_shared(self.query_encoder, rows is splits[-1]):
+        own_keys = key[mine]
+        for part, view in self._views(step, np.arange(config.batch_size)[mine], epoch, pixels, view=0):
+            with dist.gradients_shared(self.query_encoder, part.stop == len(own_keys)):
                 with devices.autocast(self.device, self.dtype):
                     query = self.query_encoder(view)
-                logits = moco_logits(query, key[rows], self.model.queue, config.loss_temperature)
+                logits = moco_logits(query, own_keys[part], self.model.queue, config.loss_temperature)
                 loss = moco_loss(logits)
                 (loss * (dist.world_size() / config.batch_size)).backward()
             queries.append(query.detach())
@@ -165,16 +173,10 @@ class Pretraining:
         """(B, D) keys of the global batch in its own order, after the momentum encoder's update."""
         self.model.update_key_encoder()
         shuffled = []
-        for rows in self._splits(self.mine):
-            view = self._views(step, step.shuffle[rows], epoch, pixels, view=1)
+        for _, view in self._views(step, step.shuffle[self.mine], epoch, pixels, view=1):
             with devices.autocast(self.device, self.dtype):
                 shuffled.append(self.model.key_encoder(view))
         return dist.gather_rows(torch.cat(shuffled), self.rows)[self._to_device(np.argsort(step.shuffle))]
-
-    def _splits(self, rows: slice) -> Iterator[slice]:
-        """The batch-norm splits that make up ``rows`` of the global batch."""
-        size = self.task.config.batch_size // self.task.config.bn_splits
-        return (slice(start, start + size) for start in range(rows.start, rows.stop, size))
 
     def learning_rate(self, epoch: int, step: int) -> float:
         """Scaled with the batch; linear warm-up, then a half cosine to 0 (Table 2)."""
@@ -207,10 +209,16 @@ class Pretraining:
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
         self.history = list(checkpoint.facts["history"])
 
-    def _views(self, step: Step, rows: Int64, epoch: int, pixels: Pixels, view: int) -> Tensor:
+    def _views(self, step: Step, rows: Int64, epoch: int, pixels: Pixels, view: int) -> Iterator[tuple[slice, Tensor]]:
+        """One view of these rows of the global batch, in parts of whole splits: (part of ``rows``, its views)."""
+        images = pixels.fetch(step.ids[rows])
         ids, repeat = self._to_device(step.ids[rows]), self._to_device(step.repeat[rows])
         keys = sample_keys(self.task.seed, epoch, repeat, ids, view)
-        return make_views(pixels.fetch(step.ids[rows]), keys, self.recipe)
+        split = self.task.config.batch_size // self.task.config.bn_splits
+        size = split * max(1, _PIXELS_AT_ONCE // (split * images.shape[-2] * images.shape[-1]))
+        for start in range(0, len(rows), size):
+            part = slice(start, min(start + size, len(rows)))
+            yield part, make_views(images[part], keys[part], self.recipe)
 
     def _merge_batch_norms(self) -> None:
         """Means of split statistics become means over all workers' splits."""

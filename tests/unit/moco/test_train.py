@@ -97,13 +97,23 @@ def test_a_step_is_the_papers_loss_of_the_whole_batch() -> None:
         torch.testing.assert_close(parameter.grad, other.grad, msg=lambda text, n=name: f"{n}: {text}")
 
 
-def test_batch_norm_sees_one_split_at_a_time() -> None:
+@pytest.mark.parametrize(("pixels_at_once", "rows_at_once"), [(1, 8), (8 * 64, 8), (2 * 8 * 64, 16), (1 << 22, 16)])
+def test_as_many_whole_splits_at_once_as_memory_allows(
+    pixels_at_once: int, rows_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And how many makes no difference to the step."""
+    expected = Pretraining(_task(), torch.device("cpu"))
+    step = next(expected.sampler.epoch(0))
+    totals = expected.step(step, 0, _pixels())
+    monkeypatch.setattr("pipeline.moco.train._PIXELS_AT_ONCE", pixels_at_once)
     training = Pretraining(_task(), torch.device("cpu"))
     rows: list[int] = []
-    for layer in batch_norms(training.model):
-        layer.register_forward_pre_hook(lambda _, args: rows.append(len(args[0])))
-    training.step(next(training.sampler.epoch(0)), 0, _pixels())
-    assert rows == [CONFIG.batch_size // CONFIG.bn_splits] * (CONFIG.bn_splits * len(batch_norms(training.model)))
+    batch_norms(training.model)[0].register_forward_pre_hook(lambda _, args: rows.append(len(args[0])))
+    torch.testing.assert_close(training.step(step, 0, _pixels()), totals)
+    assert rows == [rows_at_once] * (CONFIG.batch_size // rows_at_once)
+    for one, other in zip(training.model.state_dict().values(), expected.model.state_dict().values(), strict=True):
+        torch.testing.assert_close(one, other)
+    assert all(layer.split_rows == 8 for layer in batch_norms(training.model))
 
 
 def test_learning_rate_warms_up_and_falls_to_nothing_by_the_cosine() -> None:
