@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pipeline import device as devices
 from pipeline.artifacts import Float32, Uint8
 from pipeline.data.views import normalise
-from pipeline.moco.model import build_encoder
+from pipeline.moco.model import build_encoder, fold_batch_norms
 
 
 class Embedder:
@@ -27,7 +27,7 @@ class Embedder:
         encoder.load_state_dict(dict(weights))
         self.dimensions = len(weights["fc.0.bias"])
         encoder.fc = nn.Identity()
-        self._encoder = encoder.eval().to(device)
+        self._encoder = fold_batch_norms(encoder.eval()).to(device)
         self._device = device
         self._dtype, _ = devices.choose_precision("auto", device)
 

@@ -159,7 +159,7 @@ class Location:
 
     # ---- writing -------------------------------------------------------------------------
 
-    def write_bytes(self, name: str, data: bytes) -> None:
+    def write_bytes(self, name: str, data: bytes | pa.Buffer) -> None:
         """Write or overwrite one file; it appears whole or not at all."""
         if self.is_s3:
             with self.filesystem.open_output_stream(self.path(name)) as stream:
@@ -189,8 +189,10 @@ class Location:
     def write_table(self, name: str, table: pa.Table) -> None:
         """``write_bytes`` of ``table`` as a Parquet file."""
         sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
-        self.write_bytes(name, sink.getvalue().to_pybytes())
+        # Of texts only: numbers that hardly repeat take three times as long with a dictionary, and more room.
+        texts = [column.name for column in table.schema if pa.types.is_string(column.type)]
+        pq.write_table(table, sink, compression="zstd", use_dictionary=texts or False)
+        self.write_bytes(name, sink.getvalue())
 
     def put_if_absent(self, name: str, value: Any) -> bool:
         """Write ``value`` as JSON unless the file exists already: of several writers one wins.

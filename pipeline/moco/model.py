@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 import torchvision.models
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pipeline.checkpoint import Checkpoint
 from pipeline.moco.small_maps import SmallMapConv2d
@@ -40,6 +41,20 @@ def build_encoder(arch: str, projection_dim: int, split_rows: int | None = None)
 def batch_norms(module: nn.Module) -> list[SplitBatchNorm2d]:
     """All batch norm layers."""
     return [layer for layer in module.modules() if isinstance(layer, SplitBatchNorm2d)]
+
+
+def fold_batch_norms(encoder: nn.Module) -> nn.Module:
+    """For inference, in place: every batch norm becomes part of the convolution before it, up to rounding the same."""
+    for parent in list(encoder.modules()):
+        before: tuple[str, nn.Conv2d] | None = None
+        for name, layer in list(parent.named_children()):
+            if isinstance(layer, nn.Conv2d):
+                before = name, layer
+            elif isinstance(layer, nn.BatchNorm2d):
+                assert before is not None
+                setattr(parent, before[0], fuse_conv_bn_eval(before[1], layer))
+                setattr(parent, name, nn.Identity())
+    return encoder
 
 
 def encoder_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:

@@ -11,6 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+_NOTHING = -80.0
+"""e to this is nothing beside 1 in float32; a little less is below the normal numbers, which are very slow."""
+
 
 def moco_logits(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> Tensor:
     """Similarity of each query to its own key (column 0) and to the queue, over the temperature.
@@ -64,6 +67,6 @@ def instance_probability(
         largest = similarity.max(1, keepdim=True).values
         behind, positive = similarity.sub_(largest), positive - largest
         for column, temperature in enumerate(temperatures):
-            log_total = (behind / temperature).exp_().sum(1).log()
+            log_total = (behind / temperature).clamp_min_(_NOTHING).exp_().sum(1).log()
             probability[:, column] += torch.exp((positive[:, 0] / temperature - log_total).double()) / 2
     return probability

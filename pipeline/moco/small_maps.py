@@ -27,7 +27,10 @@ class SmallMapConv2d(nn.Conv2d):
 
     @classmethod
     def like(cls, layer: nn.Conv2d) -> SmallMapConv2d:
-        """``layer``, sharing its weights; without bias, groups and dilation, as a ResNet's are."""
+        """``layer``, sharing its weights; without bias, groups and dilation, as a ResNet's are.
+
+        It may be given a bias later, of a batch norm folded into it.
+        """
         assert layer.bias is None and layer.groups == 1 and layer.dilation == (1, 1)
         size, stride, padding = layer.kernel_size[0], layer.stride[0], layer.padding[0]
         assert isinstance(padding, int) and layer.kernel_size == (size, size)
@@ -42,11 +45,13 @@ class SmallMapConv2d(nn.Conv2d):
         if size == 1 or not touches:
             return super().forward(maps)
         if maps.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
-            return _TouchByTouch.apply(maps, self.weight, touches)
-        if len(touches) > 1:  # many small products would each wait for a launch
+            products = _TouchByTouch.apply(maps, self.weight, touches)
+        elif len(touches) > 1:  # many small products would each wait for a launch
             return super().forward(maps)
-        (row, column), _, _ = touches[0]
-        return (maps.flatten(1) @ self.weight[:, :, row, column].T)[:, :, None, None]
+        else:
+            (row, column), _, _ = touches[0]
+            products = (maps.flatten(1) @ self.weight[:, :, row, column].T)[:, :, None, None]
+        return products if self.bias is None else products + self.bias[:, None, None]
 
 
 class _TouchByTouch(torch.autograd.Function):

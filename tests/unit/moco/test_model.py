@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.moco.model import MoCo, batch_norms, build_encoder
+from pipeline.moco.model import MoCo, batch_norms, build_encoder, fold_batch_norms
 from pipeline.presets import preset
 
 
@@ -65,6 +65,22 @@ def test_running_statistics_are_the_plain_mean_over_splits() -> None:
     assert len(seen) == 3
     assert first.running_mean is not None
     torch.testing.assert_close(first.running_mean, torch.stack(seen).mean(0), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "resnet50"])
+def test_folded_batch_norms_give_the_same_features(arch: str) -> None:
+    encoder = build_encoder(arch, 8)
+    generator = torch.Generator().manual_seed(0)
+    for layer in batch_norms(encoder):
+        for tensor in (layer.running_mean, layer.running_var, layer.weight.data, layer.bias.data):
+            assert tensor is not None
+            tensor.uniform_(0.5, 1.5, generator=generator)
+    views = torch.randn(4, 3, 28, 28, generator=generator).to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        expected = encoder.eval()(views)
+        folded = fold_batch_norms(encoder)
+        assert not any(isinstance(layer, nn.BatchNorm2d) for layer in folded.modules())
+        torch.testing.assert_close(folded(views), expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
 
 
 @pytest.mark.parametrize("arch", ["resnet18", "resnet50"])
