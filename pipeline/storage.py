@@ -21,6 +21,7 @@ from typing import Any
 
 import boto3
 import pyarrow as pa
+import pyarrow.dataset as pads
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import yaml
@@ -156,6 +157,12 @@ class Location:
         """
         rows = between and [(between[0], ">=", between[1]), (between[0], "<=", between[2])]
         return pq.read_table(self.path(name), columns=columns, filesystem=self.filesystem, filters=rows)
+
+    def batches(self, name: str, columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:
+        """All rows of a folder's Parquet files, ``rows`` at a time at most; reads ahead by little."""
+        dataset = pads.dataset(self.path(name), filesystem=self.filesystem, format="parquet")
+        scanner = dataset.scanner(columns=columns, batch_size=rows, batch_readahead=4, fragment_readahead=1)
+        yield from scanner.to_batches()
 
     # ---- writing -------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """pool + weights -> embeddings: Ray Data, Parquet to Parquet, through a pool of actors.
 
-On one machine without a GPU the driver is the one actor: it has loaded what another process would need ten
-seconds to load.
+On one machine without a GPU there is nothing to spread: the driver reads and maps, since it has loaded what other
+processes would each need ten seconds to load, and nothing is copied between processes.
 """
 
 from __future__ import annotations
@@ -56,25 +56,25 @@ def _embed(
 ) -> dict[str, Any]:
     workers = min(config.workers, gpus()) or 1
     say(f"embed {pool.size} images on {f'{workers} GPU(s)' if gpus() else 'the CPU'}")
-    source = ray.data.read_parquet(store.path(f"{pool.folder}/train"), filesystem=store.filesystem)
-    images = source.select_columns(["sample_id", "image"])
+    source, columns = f"{pool.folder}/train", ["sample_id", "image"]
     shape = (pool.height, pool.width, pool.channels)
     embedder = (store, f"{trained['files']}/{WEIGHTS}", trained["arch"], shape)
-    batches: dict[str, Any] = {"batch_size": config.embed.batch_size, "batch_format": "pyarrow"}
     rows = min(config.embed.rows_per_file, max(_FEWEST_ROWS, -(-pool.size // _FILES_TO_TELL)))
     if only_this_machine():
         progress = Progress("embed", pool.size, say)
-        features = map(_EmbedImages(*embedder), images.iter_batches(**batches))
+        features = map(_EmbedImages(*embedder), store.batches(source, columns, config.embed.batch_size))
         for part in _gathered(features, rows):
             progress.advance(by=len(_write(part, store, files)))
     else:
-        mapped = images.map_batches(
+        pool_files = ray.data.read_parquet(store.path(source), filesystem=store.filesystem)
+        mapped = pool_files.select_columns(columns).map_batches(
             _EmbedImages,
             fn_constructor_args=embedder,
             compute=ray.data.ActorPoolStrategy(size=workers),
             # Without a GPU the actors ask for what readers ask for, so that Ray Data lets them read for themselves.
             **({"num_gpus": 1} if gpus() else {}),
-            **batches,
+            batch_size=config.embed.batch_size,
+            batch_format="pyarrow",
         )
         written = mapped.map_batches(_write, fn_args=(store, files), batch_size=rows, batch_format="pyarrow")
         follow(written, "embed", pool.size, say)
@@ -116,7 +116,7 @@ class _EmbedImages:
         self._embedder = Embedder(load(store.read_bytes(weights)), arch, device)
         self._shape = shape
 
-    def __call__(self, batch: pa.Table) -> pa.Table:
+    def __call__(self, batch: pa.Table | pa.RecordBatch) -> pa.Table:
         features = self._embedder(images_of(batch["image"], *self._shape))
         schema = embedding_schema(self._embedder.dimensions)
         column = pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), self._embedder.dimensions)
