@@ -84,7 +84,7 @@ def two_views(pictures: Uint8) -> tuple[Tensor, Tensor]:
     return first, second
 
 
-def measure(steps: int = 16, rounds: int = 5) -> Row:
+def measure(steps: int = 8, rounds: int = 15) -> Row:
     torch.set_num_threads(cores())
     pictures, source = images()
     resident = ResidentTraining(pictures[: steps * BATCH])
