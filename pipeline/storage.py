@@ -158,11 +158,11 @@ class Location:
         rows = between and [(between[0], ">=", between[1]), (between[0], "<=", between[2])]
         return pq.read_table(self.path(name), columns=columns, filesystem=self.filesystem, filters=rows)
 
-    def batches(self, name: str, columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:
+    def batches(self, name: str, columns: list[str], rows: int) -> Iterator[pa.Table]:
         """All rows of a folder's Parquet files, ``rows`` at a time at most; reads ahead by little."""
         dataset = pads.dataset(self.path(name), filesystem=self.filesystem, format="parquet")
         scanner = dataset.scanner(columns=columns, batch_size=rows, batch_readahead=4, fragment_readahead=1)
-        yield from scanner.to_batches()
+        yield from (pa.Table.from_batches([batch]) for batch in scanner.to_batches())
 
     # ---- writing -------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -12,19 +13,22 @@ from pipeline.artifacts import Int64, fingerprint
 from pipeline.data.sources import ArraySource, MemoryStack
 from pipeline.errors import InputError
 
+_DIGITS = ("datasets", "data", "digits.csv.gz")
+"""In scikit-learn's package."""
 DATA_DIR = "~/.cache/hacon"
 """Where downloads go unless ``ingest.data_dir`` says otherwise."""
 
 
 def digits(size: int | None, channels: int | None) -> ArraySource:
     """scikit-learn's 1,797 bundled digits, 8 x 8 grey: values 0..16 become round(value x 255 / 16)."""
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
-    labels = bunch.target.astype(np.int32)
+    # Its file, not the library, which every process that reads a piece would need seconds to import.
+    package = find_spec("sklearn")
+    assert package is not None and package.submodule_search_locations
+    table = np.loadtxt(Path(package.submodule_search_locations[0], *_DIGITS), delimiter=",")
+    images = np.rint(table[:, :-1].reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
+    labels = table[:, -1].astype(np.int32)
     state = f"digits {fingerprint(images.tobytes(), labels.tobytes())[:16]}"
-    classes = tuple(str(name) for name in bunch.target_names)
+    classes = tuple(map(str, range(10)))
     return ArraySource({"train": MemoryStack(images)}, state, {"train": labels}, classes, (), size, channels)
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import ray
-import ray.data
 
 from pipeline.artifacts import CLUSTER_SCHEMA, Clustering, by_sample_id
 from pipeline.cluster import ROWS_AT_ONCE, KMeansResult, choose_backend, kmeans, kmeans_stream
@@ -83,8 +82,7 @@ def run_cluster(
     k = stage.settings["cluster.k"]
 
     def work(files: str) -> dict[str, Any]:
-        stream = embeddings_stream(store, embedded)
-        arguments = (store, files, stream, embedded, config.cluster, k, config.seed)
+        arguments = (store, files, embedded, config.cluster, k, config.seed)
         if only_this_machine():
             done = _cluster(*arguments)
         else:
@@ -116,23 +114,20 @@ def read_clustering(store: Location, clustered: dict[str, Any]) -> Clustering:
 def _cluster(
     store: Location,
     files: str,
-    stream: ray.data.Dataset,
     embedded: dict[str, Any],
     settings: ClusterConfig,
     k: int,
     seed: int,
 ) -> dict[str, Any]:
     quieten()
-    found = _kmeans(stream, embedded, settings, k, seed)
+    found = _kmeans(store, embedded, settings, k, seed)
     columns = [np.arange(len(found.labels)), found.labels, found.distance]
     store.write_table(f"{files}/{CLUSTERS}", pa.table(columns, schema=CLUSTER_SCHEMA))
     store.write_table(f"{files}/{CENTROIDS}", pa.table({"centroid": list(found.centroids)}))
     return {"k": k, "inertia": found.inertia, "backend": found.backend, "reason": found.reason, "seed": seed}
 
 
-def _kmeans(
-    stream: ray.data.Dataset, embedded: dict[str, Any], settings: ClusterConfig, k: int, seed: int
-) -> KMeansResult:
+def _kmeans(store: Location, embedded: dict[str, Any], settings: ClusterConfig, k: int, seed: int) -> KMeansResult:
     """Features in memory; large ones, where the backend takes a stream, chunk by chunk: with the same result."""
     sampled = (
         settings.space == "features"
@@ -140,9 +135,9 @@ def _kmeans(
         and choose_backend(settings.backend).backend == "sklearn"
     )
     if sampled and 4 * embedded["size"] * embedded["dimensions"] > HELD_BYTES:
-        chunks = features_in_id_order(stream, ROWS_AT_ONCE)
+        chunks = features_in_id_order(embeddings_stream(store, embedded), ROWS_AT_ONCE)
         return kmeans_stream(chunks, k, seed, n_init=settings.n_init, max_iter=settings.max_iter)
-    features = all_features(stream, embedded)
+    features = all_features(store, embedded)
     if settings.space == "umap2d":
         features = umap2d(features, seed)
     return kmeans(

@@ -116,7 +116,7 @@ class _EmbedImages:
         self._embedder = Embedder(load(store.read_bytes(weights)), arch, device)
         self._shape = shape
 
-    def __call__(self, batch: pa.Table | pa.RecordBatch) -> pa.Table:
+    def __call__(self, batch: pa.Table) -> pa.Table:
         features = self._embedder(images_of(batch["image"], *self._shape))
         schema = embedding_schema(self._embedder.dimensions)
         column = pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), self._embedder.dimensions)

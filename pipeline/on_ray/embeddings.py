@@ -1,4 +1,7 @@
-"""Reading embeddings back, as a Ray Data stream. Apart from making them, so that who reads them need not load torch."""
+"""Reading embeddings back: a Ray Data stream; on one machine, where nothing is to be spread, straight from the files.
+
+Apart from making them, so that who reads them need not load torch.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,11 @@ import ray.data
 
 from pipeline.artifacts import Float32, Int64, features_of
 from pipeline.cluster.assignment import Chunks
+from pipeline.on_ray.session import only_this_machine
 from pipeline.storage import Location
+
+_ROWS = 8192
+"""16 MiB of ResNet-18's features."""
 
 
 def embeddings_stream(store: Location, embedded: dict[str, Any]) -> ray.data.Dataset:
@@ -24,11 +31,11 @@ def embeddings_stream(store: Location, embedded: dict[str, Any]) -> ray.data.Dat
     return ray.data.read_parquet(store.path(embedded["files"]), filesystem=store.filesystem)
 
 
-def all_features(stream: ray.data.Dataset, embedded: dict[str, Any]) -> Float32:
+def all_features(store: Location, embedded: dict[str, Any]) -> Float32:
     """The features (N, D) in id order: one array, never two."""
     features = np.empty((embedded["size"], embedded["dimensions"]), np.float32)
     times = np.zeros(embedded["size"], np.int8)
-    for table in stream.iter_batches(batch_size=None, batch_format="pyarrow"):
+    for table in _tables(store, embedded):
         ids = np.asarray(table["sample_id"])
         features[ids] = features_of(table["features"])
         np.add.at(times, ids, 1)
@@ -58,12 +65,27 @@ def features_in_id_order(stream: ray.data.Dataset, rows: int) -> Chunks:
     return chunks
 
 
-def features_of_samples(stream: ray.data.Dataset, ids: Int64) -> Float32:
+def features_of_samples(store: Location, embedded: dict[str, Any], ids: Int64) -> Float32:
     """The features (n, D) of some samples, in the order of their ids (n,); no more than those leave the workers."""
-    chosen = stream.map_batches(_only, fn_args=(pa.array(ids),), batch_size=None, batch_format="pyarrow")
-    found = pa.concat_tables(chosen.iter_batches(batch_size=None, batch_format="pyarrow")).sort_by("sample_id")
+    wanted = pa.array(ids)
+    if only_this_machine():
+        found = pa.concat_tables(_only(table, wanted) for table in _tables(store, embedded))
+    else:
+        chosen = embeddings_stream(store, embedded).map_batches(
+            _only, fn_args=(wanted,), batch_size=None, batch_format="pyarrow"
+        )
+        found = pa.concat_tables(chosen.iter_batches(batch_size=None, batch_format="pyarrow"))
+    found = found.sort_by("sample_id")
     features = features_of(found["features"])
     return np.asarray(features[np.searchsorted(np.asarray(found["sample_id"]), ids)])
+
+
+def _tables(store: Location, embedded: dict[str, Any]) -> Iterator[pa.Table]:
+    """All rows, in no promised order."""
+    if only_this_machine():
+        yield from store.batches(embedded["files"], ["sample_id", "features"], _ROWS)
+    else:
+        yield from embeddings_stream(store, embedded).iter_batches(batch_size=None, batch_format="pyarrow")
 
 
 def _only(table: pa.Table, ids: pa.Array) -> pa.Table:

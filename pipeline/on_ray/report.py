@@ -15,7 +15,7 @@ from pipeline.artifacts import ORDER_SCHEMA, PoolManifest
 from pipeline.config import RunConfig, store_flag, to_dict
 from pipeline.data.pool import PoolReader
 from pipeline.evaluate.coverage import classes_covered, entropy_bits, random_baseline
-from pipeline.on_ray.embeddings import embeddings_stream, features_of_samples
+from pipeline.on_ray.embeddings import features_of_samples
 from pipeline.on_ray.plan import HISTORY
 from pipeline.on_ray.query import ORDER, pool_view
 from pipeline.report.page import ClassStatistics, EmbeddingMap, PoolArrays, QueryRow, ReportData, render
@@ -112,7 +112,7 @@ def _map(config: RunConfig, store: Location, view: PoolView, ids: np.ndarray, em
     others = np.setdiff1d(view.sample_id, chosen)
     drawn = np.random.default_rng(config.seed).choice(others, points - len(chosen), replace=False)
     shown = np.sort(np.concatenate([chosen, drawn]))
-    projected = project_2d(features_of_samples(embeddings_stream(store, embedded), shown), config.seed)
+    projected = project_2d(features_of_samples(store, embedded, shown), config.seed)
     assert view.cluster is not None
     return EmbeddingMap(projected.points, shown, view.cluster[shown], projected.method)
 
