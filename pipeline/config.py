@@ -37,6 +37,8 @@ class IngestConfig:
     """The labels CSV's column that holds the image's file name, path or stem."""
     label_column: str = "label"
     """The labels CSV's column that holds the label."""
+    held_out: str | None = None
+    """Of npz:FILE: another archive, with the val or test arrays that the pool's own lacks; for evaluation only."""
     data_dir: str | None = None
     """Where downloaded data sets lie or go (medmnist, cifar10-lt)."""
     max_pixels: int = 100_000_000
