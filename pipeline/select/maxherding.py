@@ -24,7 +24,8 @@ def pick(view: PoolView, budget: int, seed: int) -> Int64:
     """Greedy: the sample that most raises the pool's mean of max over s in S of exp(-|x - s|^2 / l^2).
 
     S are the labelled and the picked. The mean is over the whole pool, above 20,000 samples over 20,000 landmarks drawn
-    by the seed: nothing grows as N x N. Of equals the lower id.
+    by the seed: nothing grows as N x N. Time is that of a few products of all candidates with all landmarks; 100,000
+    samples take minutes on one core. Of equals the lower id.
     Source: Bae, Noh & Sutherland, "Generalized coverage for more robust low-budget active learning" (ECCV 2024), with
     their kernel; SCIENCE.md section 7.
     """

@@ -22,8 +22,8 @@ def pick(view: PoolView, budget: int, seed: int) -> Int64:
     Clusters with the fewest labelled or picked samples come first, the largest of them before the others; those of
     fewer than 5 samples only when the rest is used up. Typicality is the inverse of the mean distance to the 20 nearest
     (all, where there are fewer) in the cluster. Time grows with the sum of the squared sizes of the clusters.
-    Where the authors' code is not the paper it is the paper that counts: their code takes squared distances and half
-    of a small cluster, and looks for neighbours only among what is not yet labelled or picked.
+    Where the authors' code is not the paper it is the paper that counts: their code takes squared distances, half of a
+    small cluster and none of five, and looks for neighbours only among what is not yet labelled or picked.
     Source: TPC_RP of Hacohen, Dekel & Weinshall, "Active learning on a budget" (ICML 2022); SCIENCE.md section 7.
     """
     assert view.features is not None
