@@ -147,6 +147,8 @@ def _text(cell: Cell, best: bool) -> str:
 
 
 def _notes(of: Sequence[Cell]) -> list[str]:
+    if not of:
+        return []
     trials = sorted({cell.trials for cell in of})
     count = str(trials[0]) if len(trials) == 1 else f"{trials[0]} to {trials[-1]}"
     notes = [

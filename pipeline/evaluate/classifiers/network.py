@@ -105,8 +105,8 @@ def fit_network(
         if plateau.ends(loss if monitored is None else training.loss_on(*monitored), training):
             break
     model.load_state_dict(plateau.best)
-    watched = "the training loss (no validation split)" if monitored is None else "the validation loss"
-    note = f"{epoch + 1} epochs, weights of the lowest {watched}: epoch {plateau.best_epoch}"
+    watched = "training loss (no validation split)" if monitored is None else "validation loss"
+    note = f"{epoch + 1} epochs, kept the weights of epoch {plateau.best_epoch}, of the lowest {watched}"
     return FittedNetwork(model, device, training.dtype, note)
 
 

@@ -63,15 +63,18 @@ def csval() -> NetworkSettings:
 
 
 def small() -> NetworkSettings:
-    """For a CPU: some 120 images of 28 x 28 in about 20 seconds on two slow cores, with ResNet-18."""
+    """For a CPU: some 120 images of 28 x 28 in about 20 seconds on two slow cores, with ResNet-18.
+
+    The rate was looked for on the validation split of one set of blood cells: .01 of .01, .02, .05.
+    """
     return NetworkSettings(
-        epochs=10,
+        epochs=7,
         batch_size=32,
         least_steps=20,
-        learning_rate=0.02,
+        learning_rate=0.01,
         momentum=0.9,
         plateau_patience=2,
-        stop_patience=10,
+        stop_patience=7,
         monitored=256,
     )
 
