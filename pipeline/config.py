@@ -111,10 +111,11 @@ class QueryConfig:
 
     budget: int = 0
     order: str = "hard-to-contrast"
+    """A strategy of ``pipeline.select`` that needs no labels, scorer or pixels."""
     temperature: float = 0.05
     """Which of the confidence table's temperatures to select by (SCIENCE.md row 2)."""
     max_budget: int | None = None
-    """Emit this much of the whole order; none: all of it."""
+    """Emit this much of the whole order; none: all of it, or of an order on features (coreset, ...) the query alone."""
 
 
 @dataclass(frozen=True)

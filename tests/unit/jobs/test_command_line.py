@@ -118,6 +118,18 @@ GOOD = ("select", "--pool", "digits", "--budget", "20")
         (("--set", "query.order=hard"), "There is no order 'hard'; "),
         (("--set", "query.order=easy-contrast"), "There is no order 'easy-contrast'; did you mean 'easy-to-contrast'?"),
         (
+            ("--set", "query.order=entropy"),
+            "The order 'entropy' needs probabilities, which this job does not make; the place for it is: hacon ben",
+        ),
+        (
+            ("--set", "query.order=pixel-clusters"),
+            "The order 'pixel-clusters' needs pixel_cluster and pixel_distance, which this job does not make; ",
+        ),
+        (
+            ("--set", "query.order=typiclust", "query.max_budget=40"),
+            "query.max_budget=40, but a query of 40 by 'typiclust' does not begin with that of 20; leave it out.",
+        ),
+        (
             ("--set", "query.temperature=0.07"),
             "query.temperature=0.07 is not accumulated in pre-training; choose one of 0.2, 0.05, 0.01, 0.001, ",
         ),
