@@ -35,6 +35,12 @@ class Cell:
     """None where the paper has no such cell."""
 
     @property
+    def by_itself_an_oracle(self) -> bool:
+        """Whether the row's order is made with hidden labels, whatever ``uniform`` adds."""
+        name = self.row.strategy
+        return name == RANDOM_COVERED or (name in STRATEGIES and STRATEGIES[name].sees_labels)
+
+    @property
     def complete(self) -> bool:
         """Whether every trial has the figure: only then may it be compared with others."""
         return self.found is not None and self.found.n == self.trials

@@ -13,7 +13,7 @@ from pipeline.evaluate.classifiers import Fitted, Resources
 from pipeline.evaluate.oracle import random_covered, uniform_query
 from pipeline.evaluate.parts import Parts, view_of
 from pipeline.evaluate.samples import EvaluationData, Samples
-from pipeline.evaluate.scorer import COPIES, DROPOUT, Scores, score_features, score_images
+from pipeline.evaluate.scorer import COPIES, DRAWS, DROPOUT, Scores, score_features, score_images
 from pipeline.evaluate.spec import RANDOM_COVERED, TrialSpec
 from pipeline.select import PoolView, Strategy, strategy
 
@@ -51,14 +51,22 @@ def saw_test_labels(spec: TrialSpec, parts: Parts) -> bool:
 def honest_scores(
     spec: TrialSpec, labelled: Samples, data: EvaluationData, parts: Parts, resources: Resources, fitted: Fitted | None
 ) -> Scores:
-    """What a scorer that was trained on ``labelled`` says of the pool: of the classifier's kind.
+    """What a scorer of the classifier's kind, trained on ``labelled``, says of the pool, as far as the strategy asks.
 
     Args:
         fitted: a network that was trained on ``labelled`` with dropout already; none: one is trained.
     """
+    needs = strategy(spec.strategy).needs
+    draws = DRAWS if "probability_draws" in needs else 0
     if spec.classifier == "probe":
         return score_features(
-            labelled, data.train.vectors(), len(data.classes), spec.seed, saw_test_labels=False, copies=parts.copies
+            labelled,
+            data.train.vectors(),
+            len(data.classes),
+            spec.seed,
+            saw_test_labels=False,
+            copies=parts.copies if "probability_views" in needs else None,
+            draws=draws,
         )
     from pipeline.evaluate.classifiers.network import FittedNetwork  # torchvision: only where it is used
 
@@ -66,8 +74,8 @@ def honest_scores(
         classes = len(data.classes)
         fitted = classifiers.fit(spec.classifier, labelled, data.val, classes, spec.seed, resources, dropout=DROPOUT)
     assert isinstance(fitted, FittedNetwork)
-    copies = COPIES if "probability_views" in strategy(spec.strategy).needs else 0
-    return score_images(fitted, data.train, spec.seed, saw_test_labels=False, copies=copies)
+    copies = COPIES if "probability_views" in needs else 0
+    return score_images(fitted, data.train, spec.seed, saw_test_labels=False, copies=copies, draws=draws)
 
 
 def _query_of(

@@ -42,11 +42,11 @@ _TRIES = 10
 class Scores:
     """What strategies may see of a scorer, in the order of the pool's rows.
 
-    Shapes: probabilities (N, C), dropout off; draws (T, N, C); views (V, N, C), None where no copies were given.
+    Shapes: probabilities (N, C), dropout off; draws (T, N, C) and views (V, N, C), None where none were asked for.
     """
 
     probabilities: Float32
-    draws: Float32
+    draws: Float32 | None
     views: Float32 | None
     saw_test_labels: bool
 
@@ -68,6 +68,7 @@ def score_features(
         train: labelled samples with features, of the test split or of what is labelled so far.
         features: (N, D) of the pool.
         copies: (V, N, D) features of augmented copies of the pool, see ``copied_features``.
+        draws: T; 0: none.
     """
     train = train.known()
     labels = torch.from_numpy(train.labels.astype(np.int64))
@@ -78,7 +79,7 @@ def score_features(
         views = np.stack([heads.probabilities(head, torch.from_numpy(each)).numpy() for each in copies])
     return Scores(
         heads.probabilities(head, pool).numpy(),
-        heads.probability_draws(head, pool, draws, seed).numpy(),
+        heads.probability_draws(head, pool, draws, seed).numpy() if draws else None,
         views,
         saw_test_labels,
     )
@@ -98,13 +99,13 @@ def score_images(
     Args:
         fitted: of ``classifiers.fit`` with ``dropout=scorer.DROPOUT``.
         pool: samples with images, labels unread.
-        copies: V; 0: no views.
+        copies: V; 0: none. draws: T; 0: none.
     """
     images = pool.images()
     views = [fitted.predict_images(augmented_copies(images, pool.ids, copy, seed)) for copy in range(copies)]
     return Scores(
         fitted.predict_images(images),
-        fitted.predict_draws(images, draws, seed),
+        fitted.predict_draws(images, draws, seed) if draws else None,
         np.stack(views) if views else None,
         saw_test_labels,
     )

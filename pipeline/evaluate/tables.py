@@ -100,7 +100,7 @@ def correlation_table(found: dict[str, Correlation | None]) -> Table:
 
 def _best(of: Sequence[Cell]) -> list[Cell]:
     """The cells whose mean no other of their column and kind beats."""
-    contest = [cell for cell in of if cell.complete and (cell.row.uniform or not cell.oracle)]
+    contest = [cell for cell in of if cell.complete and not cell.by_itself_an_oracle]
     top: dict[tuple[int, bool], float] = {}
     for cell in contest:
         assert cell.found is not None
@@ -153,7 +153,7 @@ def _notes(of: Sequence[Cell]) -> list[str]:
     count = str(trials[0]) if len(trials) == 1 else f"{trials[0]} to {trials[-1]}"
     notes = [
         f"Mean ± standard deviation [95% bootstrap interval of the mean] of {count} trial(s); bold: the best mean of "
-        "its column, rows with and without Unif. apart."
+        "its column, rows with and without Unif. apart, but for orders that are oracles themselves."
     ]
     if any(cell.found is None for cell in of):
         notes.append('"-": a class is missing from the query in every trial.')

@@ -37,6 +37,7 @@ def test_scores_on_features() -> None:
     scores = score_features(
         samples.take(np.arange(20)), features, 4, 0, saw_test_labels=True, copies=copies, draws=3, settings=QUICK
     )
+    assert scores.draws is not None
     assert scores.probabilities.shape == (50, 4) and scores.draws.shape == (3, 50, 4)
     assert scores.views is not None and scores.saw_test_labels
     # Every copy is judged like the pool itself.
@@ -53,7 +54,9 @@ def test_only_the_known_labels_train() -> None:
         score_features(given, samples.vectors(), 3, 0, saw_test_labels=False, draws=2, settings=QUICK)
         for given in (hidden, samples.take(np.arange(20)))
     )
-    assert np.array_equal(first.probabilities, second.probabilities) and first.views is None
+    assert np.array_equal(first.probabilities, second.probabilities)
+    nothing_more = score_features(samples, samples.vectors(), 3, 0, saw_test_labels=False, draws=0, settings=QUICK)
+    assert nothing_more.draws is None and nothing_more.views is None
 
 
 def test_scores_on_images() -> None:
@@ -66,11 +69,13 @@ def test_scores_on_images() -> None:
     settings = NetworkSettings(epochs=2, batch_size=16, learning_rate=0.01)
     fitted = fit_network(tiny, samples, None, 3, 0, settings, torch.device("cpu"), dropout=0.5)
     scores = score_images(fitted, samples, 0, saw_test_labels=True, copies=2, draws=4)
+    assert scores.draws is not None
     assert scores.probabilities.shape == (30, 3) and scores.draws.shape == (4, 30, 3)
     assert scores.views is not None and scores.views.shape == (2, 30, 3)
     expected = fitted.predict_images(augmented_copies(samples.images(), samples.ids, 1, 0))
     assert np.array_equal(scores.views[1], expected)
-    assert score_images(fitted, samples, 0, saw_test_labels=True, copies=0, draws=1).views is None
+    nothing_more = score_images(fitted, samples, 0, saw_test_labels=True, copies=0, draws=0)
+    assert nothing_more.draws is None and nothing_more.views is None
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -42,6 +42,7 @@ RESULTS = [
     *trials("random", 59, [94.0, None, 96.0]),
     *trials("random_covered", 59, [95.0, 95.0]),
     *trials("easy-to-learn", 59, [99.0]),
+    *trials("easy-to-learn", 59, [99.0], uniform=True),
     *trials("entropy", 119, [80.0, 81.0]),
 ]
 
@@ -57,6 +58,7 @@ def test_table_1_by_hand() -> None:
         ("random", "no"),
         ("entropy†", "no"),
         ("easy-to-learn‡", "no"),
+        ("easy-to-learn‡", "yes"),
     ]
     assert rows["random_covered‡", "no"] == ("95.0 ± 0.0 [95.0, 95.0]; paper 93.2 ± 1.5", "")
     # The best of its kind that is neither an oracle nor lacks trials.
@@ -64,7 +66,7 @@ def test_table_1_by_hand() -> None:
     assert rows["hard-to-contrast‡", "yes"] == ("**93.0** ± 0.0 [93.0, 93.0]", "")
     assert rows["random", "no"][0].startswith("95.0 ± 1.4 [") and rows["random", "no"][0].endswith(" (2 of 3)")
     assert rows["entropy†", "no"] == ("-; paper -", "80.5 ± 0.7 [80.0, 81.0]; paper -")
-    assert rows["easy-to-learn‡", "no"] == ("99.0", "")
+    assert rows["easy-to-learn‡", "no"] == rows["easy-to-learn‡", "yes"] == ("99.0", "")
     text = table.markdown()
     lines = ["### AUC", "", "| strategy | Unif. | 59 | 119 |", "| --- | --- | --- | --- |", "| random_covered‡ | no |"]
     assert text.startswith("\n".join(lines))
@@ -93,7 +95,7 @@ def test_the_order_of_trials_does_not_matter() -> None:
 
 def test_csv_holds_every_figure() -> None:
     rows = list(csv.DictReader(io.StringIO(cells_csv(cells(RESULTS, "auc", table=1, dataset="bloodmnist")))))
-    assert len(rows) == 8
+    assert len(rows) == 9
     first = ("random_covered", "59", "auc", "95.0", "93.2", "1.5", "True", "2")
     names = ("strategy", "budget", "figure", "mean", "paper", "paper_std", "oracle", "n")
     assert tuple(rows[0][name] for name in names) == first
