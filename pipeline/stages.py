@@ -108,10 +108,9 @@ def claim(store: Location, folder: str, settings: Mapping[str, Any], remedy: str
         return
     before = store.read_json(f"{folder}/settings.json")
     for key in sorted({*before, *settings}):
-        if before.get(key) != settings.get(key):
-            raise InputError(
-                f"'{store.show(folder)}' was begun with {key}={before.get(key)}, now it is {settings.get(key)}; {remedy}"
-            )
+        then, now = before.get(key), settings.get(key)
+        if then != now:
+            raise InputError(f"'{store.show(folder)}' was begun with {key}={then}, now it is {now}; {remedy}")
 
 
 def run_folder(run: str, stage: str) -> str:

@@ -205,9 +205,7 @@ class Opened:
         ids: Int64 = np.arange(self.reader.manifest.splits[split])
         labels = self.reader.labels(split)
         unknown = np.full(len(ids), -1, np.int32)
-        return Samples(
-            ids, unknown if labels is None else labels, features, partial(self.reader.images, split=split)
-        )
+        return Samples(ids, unknown if labels is None else labels, features, partial(self.reader.images, split=split))
 
 
 @lru_cache(maxsize=1)

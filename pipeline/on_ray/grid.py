@@ -106,7 +106,9 @@ def published_orders(settings: TrialsConfig, pool: PoolManifest) -> dict[str, In
         with Location(folder or slash or ".").open(file) as stream, np.load(stream, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (OSError, ValueError) as error:
-        raise InputError(f"The orders in '{settings.orders}' cannot be read ({error}); give an .npz of arrays.") from None
+        raise InputError(
+            f"The orders in '{settings.orders}' cannot be read ({error}); give an .npz of arrays."
+        ) from None
     found = {AUTHORS + name: array.astype(np.int64) for name, array in arrays.items() if _is_order(array, pool.size)}
     if not found:
         raise InputError(f"'{settings.orders}' holds no order of the {pool.size} images of '{pool.name}'; check it.")
@@ -139,9 +141,7 @@ def _impossible(spec: TrialSpec, pool: PoolManifest, orders: Mapping[str, Int64]
     """Why a trial cannot be; empty where it can."""
     assert pool.classes is not None
     if spec.strategy == RANDOM_COVERED and spec.budget < len(pool.classes):
-        return (
-            f"A budget of {spec.budget} cannot cover {len(pool.classes)} classes; raise it, or leave out random_covered."
-        )
+        return f"A budget of {spec.budget} cannot cover {len(pool.classes)} classes; leave out random_covered."
     if spec.strategy in orders and spec.budget > len(orders[spec.strategy]):
         return f"The order '{spec.strategy}' ends after {len(orders[spec.strategy])}; leave out {spec.budget}."
     chosen_by = STRATEGIES.get(spec.strategy)

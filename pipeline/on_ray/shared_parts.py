@@ -101,9 +101,7 @@ def _parts_of(evaluation: Evaluation, spec: TrialSpec) -> Iterator[Part]:
     if "labelled_score" in needs:
         yield Part(names.vaal_name(seed), partial(make.vaal, seed=seed), {"seed": seed}, gpu=True)
     if needs & names.LEARNABILITY:
-        yield Part(
-            names.map_name(evaluation), make.learnability, _network(evaluation), gpu=not evaluation.on_features
-        )
+        yield Part(names.map_name(evaluation), make.learnability, _network(evaluation), gpu=not evaluation.on_features)
 
 
 def _orders(orders: Mapping[str, Int64]) -> Part:

@@ -1,4 +1,4 @@
-"""The shared parts of an evaluation as trials read them: from the store, when they are asked for, and no more of them."""
+"""The shared parts of an evaluation as trials read them: from the store, what is asked for, and only then."""
 
 from __future__ import annotations
 
