@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from jobs.arguments import run_job, save_config
 from pipeline.config import RunConfig, this_run
 from pipeline.on_ray.cycles import CURVES, run_all_cycles
-from pipeline.on_ray.ingest import ingested
 from pipeline.on_ray.trials import FAILED
 from pipeline.progress import say
 from pipeline.storage import Location
@@ -16,7 +15,7 @@ from pipeline.storage import Location
 
 def cycles_job(config: RunConfig, store: Location) -> None:
     """After ``hacon select``, or its first three stages, on a pool with labels and a test split."""
-    found = run_all_cycles(config, store, ingested(config, store), say)
+    found = run_all_cycles(config, store, say)
     save_config(config, store)
     failures = f"\n  {len(found.failed)} failed  {store.show(f'{found.folder}/{FAILED}')}" if found.failed else ""
     print(

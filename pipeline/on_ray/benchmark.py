@@ -10,7 +10,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.artifacts import PoolManifest
 from pipeline.config import RunConfig
 from pipeline.evaluate.cells import FIGURES, cells, cells_csv
 from pipeline.evaluate.spec import TrialSpec
@@ -45,14 +44,14 @@ class Outcome:
     """Error by trial, of this call."""
 
 
-def run_benchmark(config: RunConfig, store: Location, pool: PoolManifest, say: Callable[[str], None]) -> Outcome:
+def run_benchmark(config: RunConfig, store: Location, say: Callable[[str], None]) -> Outcome:
     """Run what is not there of the benchmark that ``config`` asks for, and make the tables of all that is there.
 
     Raises:
         InputError: settings that cannot be, or results of other inputs in the same place.
     """
     settings = config.benchmark
-    evaluation = evaluation_of(config, settings, store, pool)
+    evaluation, pool = evaluation_of(config, settings, store)
     orders = published_orders(settings, pool)
     specs = {spec.id: spec for spec in benchmark_specs(config, pool, orders)}
     folder = run_folder(config.run, "benchmark")

@@ -7,7 +7,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.artifacts import PoolManifest
 from pipeline.config import RunConfig
 from pipeline.evaluate.curves import curves_csv, curves_table
 from pipeline.evaluate.cycles import CycleResult, first_against_last, run_cycles
@@ -22,14 +21,14 @@ from pipeline.storage import Location
 CURVES = "curves.parquet"
 
 
-def run_all_cycles(config: RunConfig, store: Location, pool: PoolManifest, say: Callable[[str], None]) -> Outcome:
+def run_all_cycles(config: RunConfig, store: Location, say: Callable[[str], None]) -> Outcome:
     """Run what is not there of the curves that ``config`` asks for, and make the tables of all that is there.
 
     Raises:
         InputError: settings that cannot be, or results of other inputs in the same place.
     """
     settings = config.cycles
-    evaluation = evaluation_of(config, settings, store, pool)
+    evaluation, pool = evaluation_of(config, settings, store)
     orders = published_orders(settings, pool)
     specs = {spec.id: spec for spec in cycle_specs(config, pool, orders)}
     folder = run_folder(config.run, "cycles")

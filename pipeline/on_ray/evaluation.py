@@ -18,6 +18,7 @@ from pipeline.data.pool import PoolReader
 from pipeline.errors import InputError
 from pipeline.evaluate.classifiers import Resources, check_classifier, network_settings
 from pipeline.evaluate.samples import EvaluationData, Samples
+from pipeline.on_ray.ingest import ingested
 from pipeline.on_ray.plan import WEIGHTS
 from pipeline.stages import claim, finished, required, run_folder
 from pipeline.storage import Location
@@ -80,8 +81,8 @@ def check_labelled(pool: PoolManifest) -> None:
         )
 
 
-def evaluation_of(config: RunConfig, settings: TrialsConfig, store: Location, pool: PoolManifest) -> Evaluation:
-    """The evaluation of a run; checks the classifier and what it needs.
+def evaluation_of(config: RunConfig, settings: TrialsConfig, store: Location) -> tuple[Evaluation, PoolManifest]:
+    """The evaluation of a run, and its pool; checks the classifier and what it needs.
 
     Raises:
         InputError: no labels, no test split, no such classifier, a stage that is not finished.
@@ -90,8 +91,9 @@ def evaluation_of(config: RunConfig, settings: TrialsConfig, store: Location, po
     if settings.imagenet_weights is not None and not Location(settings.imagenet_weights).exists():
         raise InputError(f"There is no file '{settings.imagenet_weights}'; check imagenet_weights.")
     trained, _ = (required(config, store, stage) for stage in ("pretrain", "embeddings"))
+    pool = ingested(config, store)
     check_labelled(pool)
-    return Evaluation(
+    evaluation = Evaluation(
         store=store,
         run=config.run,
         pool=pool.name,
@@ -102,6 +104,7 @@ def evaluation_of(config: RunConfig, settings: TrialsConfig, store: Location, po
         network=settings.network,
         imagenet_weights=settings.imagenet_weights and Location(settings.imagenet_weights).root,
     )
+    return evaluation, pool
 
 
 def claim_folder(evaluation: Evaluation, folder: str) -> None:

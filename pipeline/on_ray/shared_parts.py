@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import ray
+from ray.exceptions import RayError
 
 from pipeline.artifacts import Int64, fingerprint
 from pipeline.evaluate.scorer import COPIES
@@ -23,7 +24,7 @@ from pipeline.on_ray.evaluation import ARRAYS, FEATURES, Evaluation, Opened, ope
 from pipeline.on_ray.session import gpus, quieten
 from pipeline.progress import Progress
 from pipeline.select import STRATEGIES
-from pipeline.stages import Stage, finished
+from pipeline.stages import Stage, claim, finished
 
 
 @dataclass(frozen=True)
@@ -56,16 +57,17 @@ def parts_of(evaluation: Evaluation, specs: Iterable[TrialSpec], orders: Mapping
 def make_parts(evaluation: Evaluation, parts: Sequence[Part], say: Callable[[str], None]) -> None:
     """Make what is not there yet, side by side. Ray is running.
 
+    A part that cannot be made is told of, and the trials that need it will fail; the others go on.
+
     Raises:
         InputError: a part was begun with other settings.
     """
     missing = []
     for part in parts:
         stage = _stage(evaluation, part)
-        if finished(evaluation.store, stage.folder) is None:
+        claim(stage.store, stage.folder, stage.settings, stage.remedy)
+        if finished(stage.store, stage.folder) is None:
             missing.append(part)
-        else:
-            stage.run(_never, _silent)  # compares its settings
     if not missing:
         return
     say(f"{len(missing)} of {len(parts)} shared parts are to be made: features, clusters, scores and the like")
@@ -77,11 +79,15 @@ def make_parts(evaluation: Evaluation, parts: Sequence[Part], say: Callable[[str
         running[part.name] = task.remote(
             evaluation, part, on_gpu, *(running[name] for name in part.after if name in running)
         )
-    left = list(running.values())
+    left = {reference: name for name, reference in running.items()}
     while left:
-        done, left = ray.wait(left)
-        for made in ray.get(done):
-            progress.advance(f", {made} is there")
+        for reference in ray.wait(list(left))[0]:
+            name = left.pop(reference)
+            try:
+                ray.get(reference)
+            except RayError as error:
+                say(f"{name} cannot be made: {str(error).splitlines()[-1]}")
+            progress.advance(f", {name}")
 
 
 def _parts_of(evaluation: Evaluation, spec: TrialSpec) -> Iterator[Part]:
@@ -159,7 +165,3 @@ def _stage(evaluation: Evaluation, part: Part) -> Stage:
 
 def _silent(_: str) -> None:
     """That hundreds of parts were kept is no news."""
-
-
-def _never(_: str) -> dict[str, Any]:
-    raise AssertionError("a finished stage does no work")

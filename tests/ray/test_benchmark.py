@@ -144,10 +144,9 @@ def test_rows_of_other_inputs_are_never_mixed(done: Location, capsys: pytest.Cap
 
 def _evaluation(store: Location) -> Any:
     from pipeline.on_ray.evaluation import evaluation_of
-    from pipeline.on_ray.ingest import ingested
 
     config, _ = configure(vars(parser("benchmark").parse_args(["--store", store.uri, "--run", "r"])))
-    return evaluation_of(config, config.benchmark, store, ingested(config, store))
+    return evaluation_of(config, config.benchmark, store)[0]
 
 
 def _random(store: Location, folder: str, trials: int, run: Callable[..., Any]) -> Any:
