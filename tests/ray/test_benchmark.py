@@ -75,7 +75,7 @@ def _apart_from_time(row: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def done(store: Location, archive: Path) -> Location:
     """The store with a benchmark of one strategy of each kind."""
-    strategies = "random,random_covered,hard-to-contrast,pixel-clusters,bald,vaal,consistency,coreset,hard-to-learn"
+    strategies = "random,random_covered,hard-to-contrast,pixel-clusters,bald,consistency,coreset,hard-to-learn"
     flags = ["--strategies", f"{strategies},authors:back", "--budgets", "15", "--orders", str(archive / "orders.npz")]
     assert _benchmark(store, *flags, "--seeds", "2", "--uniform", "both", "--set", "benchmark.random_seeds=3") == 0
     return store
@@ -90,7 +90,7 @@ def test_every_trial_of_the_grid_has_a_row(done: Location) -> None:
     assert by_strategy == {
         "random": 6,
         "random_covered": 3,
-        **dict.fromkeys(("hard-to-contrast", "pixel-clusters", "bald", "vaal", "consistency", "coreset"), 4),
+        **dict.fromkeys(("hard-to-contrast", "pixel-clusters", "bald", "consistency", "coreset"), 4),
         **dict.fromkeys(("hard-to-learn", "authors:back"), 4),
     }
     assert done.read_json("runs/r/benchmark/failed.json") == {}
@@ -110,23 +110,11 @@ def test_a_row_is_that_of_the_plain_function(done: Location) -> None:
 
     given = opened(_evaluation(done))
     for name, row in _rows(done).items():
-        if row["strategy"] in ("hard-to-contrast", "consistency", "vaal") and row["seed"] == 1:
+        if row["strategy"] in ("hard-to-contrast", "consistency", "bald") and row["seed"] == 1:
             spec = TrialResult.from_row(row).spec
             parts = stored_parts(given, strategy(spec.strategy).needs)
             again = run_trial(spec, given.data, parts, given.resources).to_row()
             assert _apart_from_time(json.loads(json.dumps(again))) == _apart_from_time(row), name
-
-
-def test_a_larger_grid_adds_to_what_is_there(done: Location, capsys: pytest.CaptureFixture[str]) -> None:
-    before = {name: size for name, *size in done.files("runs/r/benchmark/trials")}
-    parts = done.files("runs/r/evaluation")
-    assert _benchmark(done, "--strategies", "random,coreset", "--budgets", "15,20", "--uniform", "off") == 0
-    after = {name: size for name, *size in done.files("runs/r/benchmark/trials")}
-    assert before.items() <= after.items() and len(after) == len(before) + 3 + 2
-    assert done.files("runs/r/evaluation") == parts
-    assert "5 trials to run, 5 done before" in capsys.readouterr().out
-    assert _benchmark(done, "--strategies", "random,coreset", "--budgets", "15,20", "--uniform", "off") == 0
-    assert "all 10 trials are done" in capsys.readouterr().out
 
 
 def test_rows_of_other_inputs_are_never_mixed(done: Location, capsys: pytest.CaptureFixture[str]) -> None:
@@ -157,7 +145,7 @@ def _random(store: Location, folder: str, trials: int, run: Callable[..., Any]) 
     return Trials(_evaluation(store), f"runs/r/{folder}/trials", specs, run, lambda spec: [spec])
 
 
-def test_trials_run_at_once_and_outlive_a_killed_worker(store: Location, tmp_path: Path) -> None:
+def test_trials_outlive_a_killed_worker_and_a_failure_and_run_at_once(store: Location, tmp_path: Path) -> None:
     from pipeline.config import TrialsConfig
     from pipeline.on_ray.trials import run_missing
 
@@ -169,67 +157,58 @@ def test_trials_run_at_once_and_outlive_a_killed_worker(store: Location, tmp_pat
         if spec.seed == 1 and not os.path.exists(f"{folder}/killed"):
             open(f"{folder}/killed", "w").close()
             os.kill(os.getpid(), signal.SIGKILL)
+        if spec.seed == 2 and not os.path.exists(f"{folder}/mended"):
+            raise ValueError("a long story\nits last line")
         time.sleep(0.5)
         result = run_trial(spec, *given)
         with open(f"{folder}/{spec.seed}", "w") as file:
             file.write(f"{os.getpid()} {began} {time.time()}")
         return result
 
-    trials = _random(store, "killed", 6, run)
-    assert run_missing(trials, {}, TrialsConfig(), say) == {}
-    assert _rows(store, trials.folder).keys() == trials.specs.keys()
+    trials = _random(store, "hard-life", 8, run)
+    bad = next(name for name, spec in trials.specs.items() if spec.seed == 2)
+    failed = run_missing(trials, {}, TrialsConfig(), say)
+    assert failed == {bad: "its last line"} == store.read_json("runs/r/hard-life/failed.json")
+    assert _rows(store, trials.folder).keys() == trials.specs.keys() - {bad}
     assert (tmp_path / "killed").exists()
-    notes = [(tmp_path / str(seed)).read_text().split() for seed in range(6)]
+    notes = [file.read_text().split() for file in tmp_path.iterdir() if file.name.isdigit()]
     spans = sorted((float(began), float(ended)) for _, began, ended in notes)
     assert len({pid for pid, _, _ in notes}) > 1
     assert any(later[0] < earlier[1] for earlier, later in itertools.pairwise(spans)), "two at once"
 
-
-def test_a_failed_trial_is_recorded_and_tried_again(store: Location, tmp_path: Path) -> None:
-    from pipeline.config import TrialsConfig
-    from pipeline.on_ray.trials import run_missing
-
-    mended = str(tmp_path / "mended")
-
-    def run(spec: TrialSpec, *given: Any) -> TrialResult:
-        if spec.seed == 2 and not os.path.exists(mended):
-            raise ValueError("a long story\nits last line")
-        return run_trial(spec, *given)
-
-    trials = _random(store, "failing", 5, run)
-    failed = run_missing(trials, {}, TrialsConfig(), say)
-    bad = next(name for name, spec in trials.specs.items() if spec.seed == 2)
-    assert failed == {bad: "its last line"} == store.read_json("runs/r/failing/failed.json")
-    assert _rows(store, trials.folder).keys() == trials.specs.keys() - {bad}
-    Path(mended).touch()
-    assert run_missing(trials, {}, TrialsConfig(), say) == {} == store.read_json("runs/r/failing/failed.json")
+    (tmp_path / "mended").touch()
+    said: list[str] = []
+    assert run_missing(trials, {}, TrialsConfig(), said.append) == {} == store.read_json("runs/r/hard-life/failed.json")
+    assert any(line.startswith("1 trials to run, 7 done before") for line in said)
     assert _rows(store, trials.folder).keys() == trials.specs.keys()
 
 
-def test_an_interrupted_benchmark_does_the_rest(store: Location, capsys: pytest.CaptureFixture[str]) -> None:
-    flags = ["--strategies", "random", "--budgets", "13", "--set", "benchmark.random_seeds=400"]
+def test_an_interrupted_benchmark_does_the_rest_and_more(store: Location, capsys: pytest.CaptureFixture[str]) -> None:
+    trials = "runs/r/benchmark/trials"
+
+    def there() -> dict[str, Any]:
+        """Size and time of each row of this test."""
+        return {name: facts for name, *facts in store.files(trials) if name.startswith("random-13-")}
+
+    flags = ["--strategies", "random", "--budgets", "13", "--store", store.uri, "--run", "r", "--set"]
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    command = [sys.executable, "-m", "jobs.benchmark", "--store", store.uri, "--run", "r", *flags]
+    command = [sys.executable, "-m", "jobs.benchmark", *flags, "benchmark.random_seeds=400"]
     job = subprocess.Popen(command, env=environment, start_new_session=True)
-
-    def there() -> set[str]:
-        return {name for name in _rows_named(store) if name.startswith("random-13-")}
-
     deadline = time.monotonic() + 200
     while len(there()) < 3 and time.monotonic() < deadline and job.poll() is None:
         time.sleep(0.02)
     job.send_signal(signal.SIGINT)
     assert job.wait(60) != 0
-    before = {name: size for name, *size in store.files("runs/r/benchmark/trials") if name in there()}
+    before = there()
     assert 3 <= len(before) < 400
-    assert _benchmark(store, *flags) == 0
-    after = {name: size for name, *size in store.files("runs/r/benchmark/trials") if name in there()}
-    assert before.items() <= after.items() and len(after) == 400
-    assert f"{400 - len(before)} trials to run, {len(before)} done before" in capsys.readouterr().out
+    parts = store.files("runs/r/evaluation")
 
-
-def _rows_named(store: Location) -> list[str]:
-    return [name for name, _, _ in store.files("runs/r/benchmark/trials")]
+    assert main(["benchmark", *flags, "benchmark.random_seeds=410"]) == 0
+    assert f"{410 - len(before)} trials to run, {len(before)} done before" in capsys.readouterr().out
+    assert before.items() <= there().items() and len(there()) == 410
+    assert store.files("runs/r/evaluation") == parts
+    assert main(["benchmark", *flags, "benchmark.random_seeds=405"]) == 0
+    assert "all 405 trials are done" in capsys.readouterr().out
 
 
 # ---- cycles ---------------------------------------------------------------------------------
