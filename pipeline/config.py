@@ -179,7 +179,7 @@ class CyclesConfig(TrialsConfig):
     initial: tuple[str, ...] = (
         *("random", "consistency", "vaal", "margin", "entropy", "coreset", "bald", "hard-to-contrast"),
     )
-    """Strategies that choose the first images, by names as ``benchmark.strategies``; the rows of the paper's Table 6."""
+    """Strategies that choose the first images, named as the benchmark's; the rows of the paper's Table 6."""
     later: tuple[str, ...] = ("random", "entropy", "margin", "bald", "coreset")
     """Strategies that choose the next ones; the paper's five."""
     trials: int = 5

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.artifacts import Int64, PoolManifest
 from pipeline.config import RunConfig, TrialsConfig
@@ -87,10 +90,11 @@ def cycle_specs(config: RunConfig, pool: PoolManifest, orders: Mapping[str, Int6
 
 def choices_of(spec: CycleSpec) -> list[TrialSpec]:
     """What a curve's strategies ask for, as trials do: the initial one's query, then the later one's."""
-    shared = {"classifier": spec.classifier, "temperature": spec.temperature}
-    first = TrialSpec(spec.initial, spec.start, spec.seed, k=spec.k, **shared)
-    later = [TrialSpec(spec.later, size, spec.seed, scorer="labelled", **shared) for size in spec.sizes[1:]]
-    return [first, *later]
+    asked = TrialSpec(
+        spec.initial, spec.start, spec.seed, classifier=spec.classifier, k=spec.k, temperature=spec.temperature
+    )
+    later = replace(asked, strategy=spec.later, k=None, scorer="labelled")
+    return [asked, *(replace(later, budget=size) for size in spec.sizes[1:])]
 
 
 def published_orders(settings: TrialsConfig, pool: PoolManifest) -> dict[str, Int64]:
@@ -115,7 +119,7 @@ def published_orders(settings: TrialsConfig, pool: PoolManifest) -> dict[str, In
     return found
 
 
-def _is_order(array: np.ndarray, size: int) -> bool:
+def _is_order(array: NDArray[Any], size: int) -> bool:
     """Whether it names samples of a pool, each once; the end of the order may be missing."""
     if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer) or not 0 < len(array) <= size:
         return False

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.artifacts import Int64
+from pipeline.artifacts import Float32, Int64
 from pipeline.cluster import kmeans
 from pipeline.cluster.umap2d import umap2d
 from pipeline.embed import Embedder
@@ -42,7 +42,7 @@ def clusters(given: Opened, space: str, k: int, seed: int) -> Made:
     settings = given.evaluation.cluster
     if space == "pixels":
         images = given.train.images()
-        rows = images.reshape(len(images), -1).astype(np.float32) / 255
+        rows: Float32 = images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
     else:
         rows = given.features if settings.space == "features" else umap2d(given.features, seed)
     found = kmeans(

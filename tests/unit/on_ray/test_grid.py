@@ -52,8 +52,8 @@ def test_all_is_every_strategy_wherever_it_can_be() -> None:
 
 
 def test_what_is_named_is_taken_as_it_is() -> None:
-    given = config(strategies="coreset, random,coreset", budgets=12, seeds=4, k=5, temperature=0.01, uniform="on")
-    specs = benchmark_specs(given, POOL, {}) if given.benchmark.budgets else []
+    given = config(strategies="coreset, random,coreset", budgets="12", seeds=4, k=5, temperature=0.01, uniform="on")
+    specs = benchmark_specs(given, POOL, {})
     assert [spec.strategy for spec in specs] == ["coreset"] * 4 + ["random"] * 100
     assert {(spec.budget, spec.k, spec.temperature, spec.uniform, spec.scorer) for spec in specs} == {
         (12, 5, 0.01, True, "test")
