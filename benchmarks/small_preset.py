@@ -82,8 +82,8 @@ def queries(trained: Trained, labels: np.ndarray, budget: int, config: RunConfig
     for temperature in config.pretrain.confidence_temperatures:
         table = confidence_at(trained.confidence.table(), temperature)
         view = PoolView(table.sample_id, found.labels, found.distance, table.confidence, table.variability, k)
-        for name in STRATEGIES:
-            picked = labels[strategy(name).order(view, config.seed)[:budget]]
+        for name in (name for name, each in STRATEGIES.items() if not each.missing(view)):
+            picked = labels[strategy(name).query(view, budget, config.seed)]
             scores = {"covered": classes_covered(picked, labels.max() + 1), "entropy": entropy_bits(picked)}
             rows.append({"order": name, "temperature": temperature, "k": k, "budget": budget, **scores})
     return rows

@@ -24,6 +24,8 @@ JOBS = {
     "cluster": "features -> K clusters",
     "query": "clusters + confidence -> the order in which to label",
     "report": "everything -> one HTML page",
+    "benchmark": "strategies x budgets x seeds -> the paper's tables",
+    "cycles": "first x later strategies -> curves of active learning",
 }
 
 _FLAGS = {
@@ -41,6 +43,29 @@ _FLAGS = {
     "budget": "query.budget",
 }
 """Flag -> the setting that it is short for."""
+
+_TRIALS = {
+    "classifier": "trained on what was chosen: probe, resnet18, finetune, paper, csval (probe)",
+    "k": "clusters, where they are needed (as many as images are chosen, 30 at most)",
+    "orders": "an .npz of published orders of this pool, for strategies called authors:NAME",
+}
+_OWN_FLAGS = {
+    "benchmark": {
+        "strategies": "names, with commas between; all: every one",
+        "uniform": "off, on or both: the oracle that takes equally from each true class (off)",
+        "budgets": "how many images to label, with commas between",
+        "seeds": "trials of each strategy and budget (3); random has benchmark.random_seeds (100)",
+        "scorer": "of uncertainty: trained on the test split, as in the paper, or on what is labelled: test, labelled",
+        **_TRIALS,
+    },
+    "cycles": {
+        "initial": "strategies that choose the first images, with commas between",
+        "later": "strategies that choose the next (random,entropy,margin,bald,coreset)",
+        "trials": "of each pair of them (5)",
+        **_TRIALS,
+    },
+}
+"""Job -> flags that it alone has, each short for GROUP.FLAG where the group is called as the job."""
 
 _EPILOG = """\
 pools
@@ -82,8 +107,13 @@ def parser(name: str) -> argparse.ArgumentParser:
     images.add_argument("--key-column", metavar="NAME", help="the CSV's column with the file's name (key)")
     images.add_argument("--label-column", metavar="NAME", help="the CSV's column with the label (label)")
     images.add_argument("--data-dir", metavar="DIR", help="where data sets lie, or are downloaded to")
+    if name in _OWN_FLAGS:
+        own = parse.add_argument_group(name)
+        for flag, words in _OWN_FLAGS[name].items():
+            own.add_argument(f"--{flag}", dest=f"{name}.{flag}", metavar=flag.upper(), help=words)
     run = parse.add_argument_group("run")
-    run.add_argument("--budget", metavar="B", help="how many images to label")
+    if name not in _OWN_FLAGS:
+        run.add_argument("--budget", metavar="B", help="how many images to label")
     run.add_argument("--preset", metavar="NAME", help=f"{', '.join(PRESETS)} (default: small)")
     run.add_argument("--set", metavar="KEY=VALUE", action="append", nargs="+", help="any setting; may come again")
     run.add_argument("--config", metavar="FILE", help="a YAML file of settings, under the flags")
@@ -107,6 +137,7 @@ def configure(arguments: dict[str, Any]) -> tuple[RunConfig, Location]:
     items = [item for group in arguments.get("set", []) for item in group]
     values = dict(_split(item) for item in items)
     values |= {key: arguments[flag] for flag, key in _FLAGS.items() if flag in arguments}
+    values |= {key: value for key, value in arguments.items() if "." in key}  # flags of one job
     named = arguments.get("preset", values.pop("preset", None))
     base = _read_config(arguments["config"]) if "config" in arguments else {}
     config = _build(named, base, values)

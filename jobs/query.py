@@ -1,4 +1,4 @@
-"""clusters + confidence -> runs/<run>/query: the order in which to label."""
+"""clusters + confidence (or features) -> runs/<run>/query: the order in which to label."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from pipeline.storage import Location
 def query_job(config: RunConfig, store: Location) -> None:
     """One stage of ``jobs.select``."""
     check_query(config)
-    trained = required(config, store, "pretrain")
-    clustered = required(config, store, "clusters")
-    query = run_query(config, store, ingested(config, store), trained, clustered, say)
+    results = {stage: required(config, store, stage) for stage in ("pretrain", "clusters", "embeddings")}
+    query = run_query(config, store, ingested(config, store), results, say)
     save_config(config, store)
     print(
         f"\n{query['budget']} images to label first, {query['order']}\n"

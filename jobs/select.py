@@ -29,6 +29,7 @@ from pipeline.on_ray.report import PAGE, next_command, run_report
 from pipeline.on_ray.session import ray_session
 from pipeline.on_ray.warm_up import warm_up
 from pipeline.progress import say
+from pipeline.select import strategy
 from pipeline.storage import Location
 
 
@@ -49,16 +50,18 @@ def select(config: RunConfig, store: Location) -> None:
         trained = run_pretrain(config, store, pool, say)
         embedded = run_embed(config, store, pool, trained, say)
         clustered = run_cluster(config, store, embedded, say)
-        query = run_query(config, store, pool, trained, clustered, say)
-        results = {"pretrain": trained, "embeddings": embedded, "clusters": clustered, "query": query}
-        page = run_report(config, store, pool, results, say)
+        results = {"pretrain": trained, "embeddings": embedded, "clusters": clustered}
+        query = run_query(config, store, pool, results, say)
+        page = run_report(config, store, pool, results | {"query": query}, say)
         save_config(config, store)
+    goes_on = strategy(config.query.order).nests
+    words = "To go on labelling where this query ends:" if goes_on else "For a query of twice the size, chosen anew:"
     print(
         f"\n{config.query.budget} of {pool.size} images to label first:\n"
         f"  the query     {store.show(query['folder'] + '/' + QUERY)}\n"
         f"  Label Studio  {store.show(query['folder'] + '/' + TASKS)}\n"
         f"  the report    {store.show(page['folder'] + '/' + PAGE)}\n"
-        f"To go on labelling where this query ends:\n  {next_command(config, pool, clustered)}"
+        f"{words}\n  {next_command(config, pool, clustered)}"
     )
 
 

@@ -37,6 +37,8 @@ class IngestConfig:
     """The labels CSV's column that holds the image's file name, path or stem."""
     label_column: str = "label"
     """The labels CSV's column that holds the label."""
+    held_out: str | None = None
+    """Of npz:FILE: another archive, with the val or test arrays that the pool's own lacks; for evaluation only."""
     data_dir: str | None = None
     """Where downloaded data sets lie or go (medmnist, cifar10-lt)."""
     max_pixels: int = 100_000_000
@@ -109,10 +111,11 @@ class QueryConfig:
 
     budget: int = 0
     order: str = "hard-to-contrast"
+    """A strategy of ``pipeline.select`` that needs no labels, scorer or pixels."""
     temperature: float = 0.05
     """Which of the confidence table's temperatures to select by (SCIENCE.md row 2)."""
     max_budget: int | None = None
-    """Emit this much of the whole order; none: all of it."""
+    """Emit this much of the whole order; none: all of it, or of an order on features (coreset, ...) the query alone."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,69 @@ class ReportConfig:
     umap_points: int = 5000
     contact_sheet: int = 200
     """Images on the contact sheet, at most."""
+
+
+@dataclass(frozen=True)
+class TrialsConfig:
+    """What trials of benchmarks and of active-learning cycles have in common."""
+
+    classifier: str = "probe"
+    """Trained on what was chosen: probe, resnet18, finetune, paper or csval (``pipeline.evaluate.classifiers``)."""
+    k: int | None = None
+    """Clusters of the strategies that need them; none: as many as images are chosen, 30 at most."""
+    temperature: float | None = None
+    """Of the confidence; none: ``query.temperature``."""
+    orders: str | None = None
+    """An .npz of published orders of this pool: each array of distinct sample ids becomes ``authors:<its name>``."""
+    network: Literal["small", "paper", "csval"] | None = None
+    """Settings of the classifiers that train on images; none: small for resnet18 and finetune, else their own."""
+    imagenet_weights: str | None = None
+    """A safetensors file of timm's Inception-ResNet-v2, in reach of every node; none: from scratch."""
+    parallel: int | None = None
+    """Trials at once, at most; none: as many as there is room for."""
+    cpus: float = 1.0
+    """A trial's share of the cluster's CPUs; it computes on as many threads (one at least)."""
+    gpus: float | None = None
+    """A trial's share of the cluster's GPUs, such as .25; none: 0 for probe, 1 for the others where there is a GPU."""
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig(TrialsConfig):
+    """Strategies x uniform x budgets x seeds -> the paper's tables."""
+
+    strategies: tuple[str, ...] = ("all",)
+    """Names of ``pipeline.select``, random_covered, authors:NAME; all: every one of them."""
+    uniform: Literal["off", "on", "both"] = "off"
+    """The oracle of label diversity (SCIENCE.md row 15)."""
+    budgets: tuple[int, ...] = ()
+    """Images to label."""
+    seeds: int = 3
+    """Trials of each strategy and budget."""
+    random_seeds: int = 100
+    """Trials of random and random_covered, the yardstick."""
+    scorer: Literal["test", "labelled"] = "test"
+    """What the uncertainty strategies' model is trained on (SCIENCE.md row 16)."""
+    dataset: Literal["pathmnist", "organamnist", "bloodmnist", "cifar10-lt"] | None = None
+    """Whose numbers of the paper are set beside ours; none: by ``ingest.source`` where that is one of them."""
+
+
+@dataclass(frozen=True)
+class CyclesConfig(TrialsConfig):
+    """Initial x later strategies x trials -> curves of active learning."""
+
+    initial: tuple[str, ...] = (
+        *("random", "consistency", "vaal", "margin", "entropy", "coreset", "bald", "hard-to-contrast"),
+    )
+    """Strategies that choose the first images, named as the benchmark's; the rows of the paper's Table 6."""
+    later: tuple[str, ...] = ("random", "entropy", "margin", "bald", "coreset")
+    """Strategies that choose the next ones; the paper's five."""
+    trials: int = 5
+    start: int = 20
+    """Images labelled at first."""
+    step: int = 10
+    """More of them each time."""
+    end: int = 50
+    """In all."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +209,8 @@ class RunConfig:
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     query: QueryConfig = field(default_factory=QueryConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
+    benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
+    cycles: CyclesConfig = field(default_factory=CyclesConfig)
 
 
 _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
@@ -155,19 +223,25 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
             *("pretrain.projection_dim", "pretrain.bn_splits", "pretrain.checkpoint_every"),
             *("embed.batch_size", "embed.rows_per_file", "cluster.k", "cluster.n_init", "cluster.max_iter"),
             *("query.max_budget", "report.random_draws", "report.umap_points", "report.contact_sheet"),
+            *("benchmark.budgets", "benchmark.seeds", "benchmark.random_seeds", "benchmark.k", "benchmark.parallel"),
+            *("cycles.trials", "cycles.start", "cycles.step", "cycles.end", "cycles.k", "cycles.parallel"),
         ),
     ),
     (
         "0 or more",
         lambda value: 0 <= value < math.inf,
-        ("pretrain.weight_decay", "pretrain.warmup_epochs", "pretrain.pool_memory_gib", "cluster.sample_above"),
+        (
+            *("pretrain.weight_decay", "pretrain.warmup_epochs", "pretrain.pool_memory_gib", "cluster.sample_above"),
+            *("benchmark.gpus", "cycles.gpus"),
+        ),
     ),
     (
         "more than 0",
         lambda value: 0 < value < math.inf,
         (
             *("pretrain.learning_rate", "pretrain.loss_temperature", "pretrain.confidence_temperatures"),
-            *("pretrain.shuffle_gib", "query.temperature"),
+            *("pretrain.shuffle_gib", "query.temperature", "benchmark.temperature", "benchmark.cpus"),
+            *("cycles.temperature", "cycles.cpus"),
         ),
     ),
     ("0 to 1", lambda value: 0 <= value <= 1, ("pretrain.sgd_momentum", "pretrain.encoder_momentum")),
@@ -293,7 +367,7 @@ def _convert(key: str, value: Any, hint: Any) -> Any:
         raise InputError(f"'{key}' is one of {', '.join(map(str, args))}, not '{value}'.")
     try:
         if origin is tuple:
-            items = value.split(",") if isinstance(value, str) else list(value)
+            items = [item.strip() for item in value.split(",")] if isinstance(value, str) else list(value)
             return tuple(_convert(key, item, args[0]) for item in items)
         if hint is bool:
             return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[str(value).lower()]
@@ -304,5 +378,5 @@ def _convert(key: str, value: Any, hint: Any) -> Any:
         return hint(value)
     except (ValueError, TypeError, KeyError):
         kinds = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-        kind = kinds.get(hint, "a list of numbers")
+        kind = kinds.get(hint, "a list of text" if args[:1] == (str,) else "a list of numbers")
         raise InputError(f"'{key}' takes {kind}, not '{value}'.") from None

@@ -79,8 +79,7 @@ class Stage:
     def _claim(self, say: Callable[[str], None]) -> dict[str, Any] | None:
         """The published result, if any, after making sure that the settings are the same."""
         settings = dict(self.settings)
-        if not self.store.put_if_absent(f"{self.folder}/settings.json", settings):
-            self._check_same(self.store.read_json(f"{self.folder}/settings.json"), settings)
+        claim(self.store, self.folder, settings, self.remedy)
         done = finished(self.store, self.folder)
         if done is not None:
             say(f"kept what is there: {self.store.show(self.folder)}")
@@ -98,13 +97,20 @@ class Stage:
         say(f"another job with the same settings finished first; its result is kept: {self.store.show(self.folder)}")
         return self.store.read_json(f"{self.folder}/done.json")
 
-    def _check_same(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-        for key in sorted({*before, *now}):
-            if before.get(key) != now.get(key):
-                raise InputError(
-                    f"'{self.store.show(self.folder)}' was begun with {key}={before.get(key)}, "
-                    f"now it is {now.get(key)}; {self.remedy}"
-                )
+
+def claim(store: Location, folder: str, settings: Mapping[str, Any], remedy: str) -> None:
+    """Begin a folder with ``settings``, or make sure that it was begun with the same ones.
+
+    Raises:
+        InputError: it was begun with others; names the first that differs, and ends with ``remedy``.
+    """
+    if store.put_if_absent(f"{folder}/settings.json", dict(settings)):
+        return
+    before = store.read_json(f"{folder}/settings.json")
+    for key in sorted({*before, *settings}):
+        then, now = before.get(key), settings.get(key)
+        if then != now:
+            raise InputError(f"'{store.show(folder)}' was begun with {key}={then}, now it is {now}; {remedy}")
 
 
 def run_folder(run: str, stage: str) -> str:

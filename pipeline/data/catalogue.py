@@ -53,11 +53,14 @@ def checked(config: IngestConfig) -> IngestConfig:
             raise InputError(f"'ingest.{key}' is {value}; give {least} or more.")
     scheme, rest = _split(config)
     pool_name(config)
+    if config.held_out is not None and scheme != "npz":
+        raise InputError(f"ingest.held_out is for npz:FILE, not for '{config.source}'; leave it out.")
     labels = config.labels
     return dataclasses.replace(
         config,
         source=f"{scheme}:{_absolute(rest)}" if scheme in ("npz", "folder") else config.source,
         labels=labels if labels in (None, "folder") else _absolute(str(labels)),
+        held_out=_absolute(config.held_out) if config.held_out else None,
         data_dir=_absolute(config.data_dir) if config.data_dir else None,
     )
 
@@ -105,8 +108,18 @@ def _cifar10_lt(_: str, config: IngestConfig) -> Source:
 
 
 def _npz(path: str, config: IngestConfig) -> Source:
-    location, file = _folder_and_file(path)
-    return _array_source(open_npz(location, file), config, path)
+    content = open_npz(*_folder_and_file(path))
+    if config.held_out is not None:
+        content = _with_held_out(content, open_npz(*_folder_and_file(config.held_out), of=("test", "val")), config)
+    return _array_source(content, config, path)
+
+
+def _with_held_out(pool: NpzContent, held_out: NpzContent, config: IngestConfig) -> NpzContent:
+    both = sorted({*pool.stacks} & {*held_out.stacks})
+    if both:
+        raise InputError(f"'{config.source}' has {both[0]}_images itself; leave ingest.held_out out.")
+    state = f"{pool.state}, held out {held_out.state}"
+    return NpzContent(pool.stacks | held_out.stacks, pool.labels | held_out.labels, state)
 
 
 def _medmnist(name: str, config: IngestConfig) -> Source:

@@ -58,21 +58,25 @@ class NpzContent:
     state: str
 
 
-def open_npz(location: Location, file: str) -> NpzContent:
+def open_npz(location: Location, file: str, of: tuple[str, ...] = SPLITS) -> NpzContent:
     """Read the archive's headers and labels, and hash it.
 
+    Args:
+        of: the splits that are wanted; the first is one that must be there.
+
     Raises:
-        InputError: no archive, no ``train_images``, or arrays that are no stack of images.
+        InputError: no archive, no images of the first split, or arrays that are no stack of images.
     """
     shown = location.show(file)
     with _archive(location, file) as archive:
         members = {info.filename.removesuffix(".npy"): info.filename for info in archive.infolist()}
-        if "train_images" not in members:
+        if f"{of[0]}_images" not in members:
+            what = "its pool is" if of[0] == "train" else "images are"
             raise InputError(
-                f"'{shown}' holds {', '.join(sorted(members)) or 'nothing'}, but its pool is looked for under "
-                "'train_images' (MedMNIST's keys: train_images, train_labels, val_images, ...); rename the array."
+                f"'{shown}' holds {', '.join(sorted(members)) or 'nothing'}, but {what} looked for under "
+                f"'{of[0]}_images' (MedMNIST's keys: train_images, train_labels, val_images, ...); rename the array."
             )
-        present = [split for split in SPLITS if f"{split}_images" in members]
+        present = [split for split in of if f"{split}_images" in members]
         stacks, labels = {}, {}
         for split in present:
             member = members[f"{split}_images"]

@@ -1,8 +1,11 @@
-"""clusters + confidence -> the order in which to label. Small columns only; runs where it is called."""
+"""clusters + confidence -> the order in which to label. Runs where it is called: small columns only, but for
+orders on features, which have them all in memory.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,14 +16,18 @@ from pipeline.config import RunConfig, store_flag
 from pipeline.data.pool import PoolReader
 from pipeline.errors import InputError
 from pipeline.on_ray.cluster import read_clustering
+from pipeline.on_ray.embeddings import all_features, embeddings_stream
 from pipeline.on_ray.plan import CONFIDENCE
+from pipeline.on_ray.session import ray_session
 from pipeline.select.handoff import label_studio_json, query_csv
 from pipeline.select.pool_view import PoolView
-from pipeline.select.registry import strategy
+from pipeline.select.registry import Strategy, strategy
 from pipeline.stages import Stage, run_folder
 from pipeline.storage import Location
 
 QUERY, ORDER, TASKS = "query.csv", "order.parquet", "query.labelstudio.json"
+HERE = frozenset({"features", "cluster", "distance", "confidence", "variability"})
+"""The columns of a pool's view that a run has without labels, pixels or another training."""
 
 
 def check_query(config: RunConfig, size: int | None = None) -> None:
@@ -30,11 +37,22 @@ def check_query(config: RunConfig, size: int | None = None) -> None:
         size: images in the pool, once that is known.
     """
     budget, most = config.query.budget, config.query.max_budget
-    strategy(config.query.order)
+    order = strategy(config.query.order)
+    missing = [column for column in order.needs if column not in HERE]
+    if missing:
+        raise InputError(
+            f"The order '{order.name}' needs {' and '.join(missing)}, which this job does not make; "
+            "the place for it is: hacon benchmark"
+        )
     if budget < 1:
         raise InputError(f"The budget is {budget}; give the number of images to label, 1 or more, with --budget.")
     if most is not None and most < budget:
         raise InputError(f"query.max_budget={most} is below the budget of {budget}; raise it, or leave it out.")
+    if most is not None and most != budget and not order.nests:
+        raise InputError(
+            f"query.max_budget={most}, but a query of {most} by '{order.name}' does not begin with that of {budget}; "
+            "leave it out."
+        )
     if size is not None and budget > size:
         raise InputError(f"The budget is {budget}, and the pool has only {size} images; choose at most {size}.")
     temperatures = config.pretrain.confidence_temperatures
@@ -50,19 +68,22 @@ def run_query(
     config: RunConfig,
     store: Location,
     pool: PoolManifest,
-    trained: dict[str, Any],
-    clustered: dict[str, Any],
+    results: dict[str, dict[str, Any]],
     say: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Order the pool and write the query, or keep what is there."""
+    """Order the pool and write the query, or keep what is there.
+
+    Args:
+        results: of the stages, by name: pretrain, embeddings, clusters.
+    """
     check_query(config, pool.size)
     settings = config.query
     stage = Stage(
         store,
         run_folder(config.run, "query"),
         {
-            "clusters": clustered["fingerprint"],
-            "confidence": trained["fingerprint"],
+            "clusters": results["clusters"]["fingerprint"],
+            "confidence": results["pretrain"]["fingerprint"],
             "seed": config.seed,
             "query.budget": settings.budget,
             "query.order": settings.order,
@@ -72,7 +93,7 @@ def run_query(
         f"start a new run that takes over what it can: --run NEW --from {config.run}{store_flag(config)}",
     )
     # Where people look for it: the same inputs give the same bytes, whoever writes them.
-    return stage.run(lambda _: _query(config, store, pool, trained, clustered, stage.folder), say)
+    return stage.run(lambda _: _query(config, store, pool, results, stage.folder, say), say)
 
 
 def pool_view(store: Location, trained: dict[str, Any], clustered: dict[str, Any], temperature: float) -> PoolView:
@@ -92,16 +113,32 @@ def pool_view(store: Location, trained: dict[str, Any], clustered: dict[str, Any
     )
 
 
+def emitted(order: Strategy, budget: int, max_budget: int | None, size: int) -> int:
+    """How many images to put in order: what is asked for, and of an order that costs nothing more, the whole pool."""
+    if not order.nests:
+        return budget
+    if max_budget is None:
+        # On features every further pick is a search of the pool: never for all of a million images unasked.
+        return budget if "features" in order.needs else size
+    return min(max_budget, size)
+
+
 def _query(
     config: RunConfig,
     store: Location,
     pool: PoolManifest,
-    trained: dict[str, Any],
-    clustered: dict[str, Any],
+    results: dict[str, dict[str, Any]],
     folder: str,
+    say: Callable[[str], None],
 ) -> dict[str, Any]:
-    view = pool_view(store, trained, clustered, config.query.temperature)
-    ids = strategy(config.query.order).order(view, config.seed)[: config.query.max_budget]
+    view = pool_view(store, results["pretrain"], results["clusters"], config.query.temperature)
+    order_by = strategy(config.query.order)
+    if "features" in order_by.needs:
+        embedded = results["embeddings"]
+        with ray_session(say):
+            view = replace(view, features=all_features(embeddings_stream(store, embedded), embedded))
+    most = emitted(order_by, config.query.budget, config.query.max_budget, pool.size)
+    ids = order_by.query(view, most, config.seed)
     # The view is in id order and ids are dense, so an id is its row.
     assert view.cluster is not None and view.confidence is not None and view.variability is not None
     keys = PoolReader(store, pool).keys(ids)

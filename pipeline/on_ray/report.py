@@ -95,7 +95,7 @@ def _report_data(
 
 
 def next_command(config: RunConfig, pool: PoolManifest, clustered: dict[str, Any]) -> str:
-    """What continues this run: twice the budget, all work taken over, and the same K, or the order would be another."""
+    """Twice the budget, all work taken over, and the same K, or the order would be another."""
     budget = min(2 * config.query.budget, pool.size)
     more = f"--run {config.run}-more --budget {budget} --set cluster.k={clustered['k']}"
     return f"hacon select --from {config.run} {more}{store_flag(config)}"

@@ -301,7 +301,7 @@ def _cluster_bars(data: ReportData) -> Picture:
     small = length <= SVG_CLUSTERS
     uri = data_uri("image/svg+xml", figures.svg(figure)) if small else data_uri("image/png", figures.png(figure))
     alt = f"Bars of the sizes of {length} clusters, and of the picks from each."
-    return Picture("Cluster sizes and picks", uri, alt, words.READ_CLUSTERS)
+    return Picture("Cluster sizes and picks", uri, alt, words.read_clusters(data.order))
 
 
 def _training_curve(training: Sequence[Mapping[str, float]]) -> Picture:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.select.registry import STRATEGIES
+
 ORDERS = {
     "hard-to-contrast": (
         "the images that training found hardest to tell apart from the others come first",
@@ -26,18 +28,41 @@ ORDERS = {
         "The image in the middle of a cluster is taken as typical of it; confidence plays no part in this order.",
     ),
     "random": (
-        "the order inside a cluster is drawn by chance",
-        "Chance plays no favourites; confidence plays no part in this order.",
+        "they were drawn by chance",
+        "Chance plays no favourites; clusters and confidence play no part in this order.",
+    ),
+    "lowest-confidence": (
+        "the images that training found hardest to tell apart from the others come first, wherever they lie",
+        "The hardest images of the whole pool, without regard to clusters: a study of what the clusters are good for.",
+    ),
+    "coreset": (
+        "each is the image farthest from all before it",
+        "No image of the pool stays far from a chosen one (k-centre greedy). Outliers come early.",
+    ),
+    "k-medoids": (
+        "the images were sorted into as many clusters as there are to choose, and the middle one of each was taken",
+        "The image in the middle of a cluster is taken as typical of it.",
+    ),
+    "typiclust": (
+        "the images were sorted into as many clusters as there are to choose, and the one in the densest place of each "
+        "was taken",
+        "An image whose neighbours are near is taken as typical of its cluster (TypiClust).",
+    ),
+    "probcover": (
+        "each has the most look-alikes that none before it has",
+        "An image stands for all within a fixed distance of it; together they stand for as many as can be (ProbCover).",
+    ),
+    "maxherding": (
+        "each raises most how similar the pool's images are to the nearest chosen one",
+        "An image stands for others the more, the more similar they are; together they stand for as much as can be "
+        "(MaxHerding).",
     ),
 }
+"""By order: what comes first, and why."""
 READ_DATASET_MAP = (
     "Blue is the pool, darker where more images lie; orange is the query. Low on the map are images that training "
     "could hardly tell from the others (hard-to-contrast, typical), high up those that stand out (easy-to-contrast, "
     "often outliers). To the right, confidence kept changing from epoch to epoch (ambiguous)."
-)
-READ_CLUSTERS = (
-    "Above, the size of every cluster; below, in orange, how many of its images are in the query. Clusters take turns, "
-    "so a small cluster, perhaps a rare class, gets its share, and no big one crowds out the rest."
 )
 
 
@@ -128,11 +153,16 @@ def headline(budget: int) -> str:
     return "Label this image first" if budget == 1 else f"Label these {count(budget)} images first"
 
 
+def takes_turns(order: str) -> bool:
+    """Whether the run's clusters take turns in this order."""
+    return order in STRATEGIES and "cluster" in STRATEGIES[order].needs
+
+
 def lede(budget: int, total: int, k: int, order: str) -> str:
     """What was chosen, in one or two sentences."""
     inside = ORDERS[order][0] if order in ORDERS else f"the order is '{order}'"
     images = "1 image" if budget == 1 else f"{count(budget)} images"
-    if k == 1:
+    if k == 1 or not takes_turns(order):
         return f"{images} out of {count(total)}, chosen without a single label: {inside}."
     groups = f"{count(total)} images were sorted into {count(k)} clusters that stand in for the unknown classes"
     return (
@@ -145,12 +175,13 @@ def why(order: str, temperature: float, k: int, budget: int) -> list[tuple[str, 
     """The method in three steps, as (step, words)."""
     reason = ORDERS[order][1] if order in ORDERS else f"The order is '{order}'."
     share = "at most one" if budget < k else f"about {budget / k:.1f}" if budget % k else count(budget // k)
-    kinds = (
-        f"K-means sorted the images into {count(k)} clusters of look-alikes. Taking {share} from each keeps rare kinds "
-        "in and common kinds from taking over."
-        if k > 1
-        else "With more than one cluster each of them would get its share; this query was made with a single one."
-    )
+    sorted_into = f"K-means sorted the images into {count(k)} clusters of look-alikes."
+    if not takes_turns(order):
+        kinds = f"{sorted_into} This order does not go by them; the bars below show which of them it reached."
+    elif k > 1:
+        kinds = f"{sorted_into} Taking {share} from each keeps rare kinds in and common kinds from taking over."
+    else:
+        kinds = "With more than one cluster each of them would get its share; this query was made with a single one."
     return [
         (
             "Learn what the images look like",
@@ -159,7 +190,7 @@ def why(order: str, temperature: float, k: int, budget: int) -> list[tuple[str, 
         ),
         ("Cover all kinds", kinds),
         (
-            "Prefer the right ones in each",
+            "Prefer the right ones in each" if takes_turns(order) else "Prefer the right ones",
             f"{reason} (Confidence is how surely an image was told apart during training, from 0 to 1, "
             f"at softmax temperature {temperature:g}.)",
         ),
@@ -181,6 +212,17 @@ def read_embedding_map(method: str, shown: int, total: int, marked: int, budget:
         f"One dot is one image ({sample}); look-alikes lie close together. Colours and numbers are the clusters, "
         f"orange is the query{missing}. A good query has dots in every region. Drawn by {method}; distances "
         f"between far regions mean little, and the clusters were made from {source}."
+    )
+
+
+def read_clusters(order: str) -> str:
+    """How to read the bars."""
+    read = "Above, the size of every cluster; below, in orange, how many of its images are in the query."
+    if not takes_turns(order):
+        return f"{read} This order does not go by clusters: a bar without orange is a kind of image that it left out."
+    return (
+        f"{read} Clusters take turns, so a small cluster, perhaps a rare class, gets its share, and no big one crowds "
+        "out the rest."
     )
 
 

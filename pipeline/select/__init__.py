@@ -1,7 +1,8 @@
-"""Orders in which to label a pool: pure numpy, and blind to labels, images and files by construction.
+"""Orders in which to label a pool: numpy and scikit-learn, and blind to labels, images and files by construction.
 
-``strategy(name)`` finds an order by its name; ``Strategy.order(view, seed)`` gives the whole pool's
-sample ids, first = label first. A query of budget B is its first B, so budgets nest.
+``strategy(name)`` finds a strategy by its name; ``Strategy.query(view, budget, seed)`` gives the sample ids to label,
+first = label first. Where a strategy nests, its query of B is the first B of any larger one, and ``Strategy.order``
+is the whole pool.
 """
 
 from pipeline.select.pool_view import PoolView

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from pipeline.artifacts import Int64
 from pipeline.select.pool_view import PoolView
-from pipeline.select.round_robin import ascending, round_robin, visiting_order
+from pipeline.select.round_robin import ascending, in_turns, visiting_order
 
 
 def key(view: PoolView) -> Int64:
@@ -15,11 +13,10 @@ def key(view: PoolView) -> Int64:
     return ascending(view.distance)
 
 
-def order(view: PoolView, seed: int) -> Int64:
+def pick(view: PoolView, budget: int, seed: int) -> Int64:
     """Smallest distance to the centroid first inside each cluster, the clusters in turn.
 
     Source: the paper's ablation "without hard-to-contrast" (Fig. 3; SCIENCE.md section 4).
     """
     assert view.cluster is not None
-    rows = round_robin(view.cluster, key(view), visiting_order(view.k, seed))
-    return np.asarray(view.sample_id[rows])
+    return in_turns(view, view.cluster, key(view), visiting_order(view.k, seed), budget)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from pipeline.artifacts import Int64
 from pipeline.select.pool_view import PoolView
-from pipeline.select.round_robin import ascending, round_robin, unknown_last, visiting_order
+from pipeline.select.round_robin import ascending, in_turns, unknown_last, visiting_order
 
 
 def key(view: PoolView) -> Int64:
@@ -15,12 +13,11 @@ def key(view: PoolView) -> Int64:
     return unknown_last(-ascending(view.confidence), view.confidence)
 
 
-def order(view: PoolView, seed: int) -> Int64:
+def pick(view: PoolView, budget: int, seed: int) -> Int64:
     """Highest confidence first inside each cluster, the clusters in turn.
 
     Each cluster's own order is that of hard-to-contrast reversed, ties included.
     Source: the dataset map of the paper (SCIENCE.md section 2) and the order `easy` of the authors.
     """
     assert view.cluster is not None
-    rows = round_robin(view.cluster, key(view), visiting_order(view.k, seed))
-    return np.asarray(view.sample_id[rows])
+    return in_turns(view, view.cluster, key(view), visiting_order(view.k, seed), budget)

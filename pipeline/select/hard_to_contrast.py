@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from pipeline.artifacts import Int64
 from pipeline.select.pool_view import PoolView
-from pipeline.select.round_robin import ascending, round_robin, visiting_order
+from pipeline.select.round_robin import ascending, in_turns, visiting_order
 
 
 def key(view: PoolView) -> Int64:
@@ -15,12 +13,11 @@ def key(view: PoolView) -> Int64:
     return ascending(view.confidence)
 
 
-def order(view: PoolView, seed: int) -> Int64:
+def pick(view: PoolView, budget: int, seed: int) -> Int64:
     """Lowest confidence first inside each cluster, the clusters in turn.
 
     Images that are hard to tell apart look like the rest, so they are typical; the easy ones are
     outliers. Source: Algorithm 1 of the paper; SCIENCE.md section 1 and row 8.
     """
     assert view.cluster is not None
-    rows = round_robin(view.cluster, key(view), visiting_order(view.k, seed))
-    return np.asarray(view.sample_id[rows])
+    return in_turns(view, view.cluster, key(view), visiting_order(view.k, seed), budget)

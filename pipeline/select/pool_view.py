@@ -1,8 +1,9 @@
-"""All that a strategy may see of a pool. There are no labels in it, and no way to them."""
+"""All that a strategy may see of a pool. No class labels are in it, and no way to them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -10,45 +11,98 @@ from numpy.typing import NDArray
 
 from pipeline.artifacts import Float32, Float64, Int64
 
+_SHAPES = {"features": "ND", "probabilities": "NC", "probability_draws": "TNC", "probability_views": "VNC"}
+"""Axes of the columns that are not (N,)."""
+
 
 @dataclass(frozen=True)
 class PoolView:
     """One row a sample, in any order; columns that are not known are None.
 
-    Shapes: all (N,). ``distance`` is Euclidean, to the sample's own centroid. ``confidence`` and
-    ``variability`` (Eq. 3, at one temperature) are NaN for a sample that training never drew.
+    Shapes: all (N,) where nothing else is said. N = samples, D = feature dimensions, C = classes, T = draws,
+    V = views. Distances are Euclidean, to the sample's own centroid.
 
     Raises:
-        ValueError: columns of different lengths, an id given twice, or a cluster outside 0 .. k-1.
+        ValueError: columns that do not fit each other, features that are not float32, an id given twice,
+            ``labelled`` that is not bool, or a cluster outside 0 .. k-1.
     """
 
     sample_id: Int64
     cluster: NDArray[np.int32] | None = None
     distance: Float32 | None = None
     confidence: Float64 | None = None
+    """Eq. 3, at one temperature; NaN for a sample that training never drew."""
     variability: Float64 | None = None
+    """Eq. 3, likewise."""
     k: int = 0
     """Number of clusters; 0 where there are none."""
+    features: Float32 | None = None
+    """Unit norm."""
+    probabilities: NDArray[np.floating] | None = None
+    """A scorer's mean predicted class probabilities."""
+    probability_draws: NDArray[np.floating] | None = None
+    """Of T passes of the scorer with dropout."""
+    probability_views: NDArray[np.floating] | None = None
+    """For V augmented copies of each image."""
+    labelled_score: NDArray[np.floating] | None = None
+    """How surely VAAL's discriminator takes the sample for a labelled one, 0 to 1."""
+    learnability: NDArray[np.floating] | None = None
+    """Mean probability of the true class over a supervised training: whoever uses it has seen labels."""
+    learnability_variability: NDArray[np.floating] | None = None
+    """Its standard deviation over the epochs."""
+    pixel_cluster: NDArray[np.int32] | None = None
+    """K-means on the raw pixels."""
+    pixel_distance: Float32 | None = None
+    pixel_k: int = 0
+    labelled: NDArray[np.bool_] | None = None
+    """Labelled already: never chosen again, but a strategy may use where they lie. None: none is."""
 
     def __post_init__(self) -> None:
         n = len(self.sample_id)
-        for name in ("cluster", "distance", "confidence", "variability"):
-            column = getattr(self, name)
-            if column is not None and column.shape != (n,):
-                raise ValueError(f"{name} has shape {column.shape}, sample_id ({n},)")
+        sizes = {"N": n}
+        for name, shape, column in self._columns():
+            if column.ndim != len(shape) or any(
+                sizes.setdefault(axis, size) != size for axis, size in zip(shape, column.shape, strict=True)
+            ):
+                wanted = ", ".join(str(sizes.get(axis, axis)) for axis in shape)
+                raise ValueError(f"{name} has shape {column.shape}, not ({wanted})")
+        if self.features is not None and self.features.dtype != np.float32:
+            raise ValueError(f"features are float32, not {self.features.dtype}")
+        if self.labelled is not None and self.labelled.dtype != np.bool_:
+            raise ValueError(f"labelled is bool, not {self.labelled.dtype}")
         ids = np.sort(self.sample_id)  # np.unique takes a hundred times as long at a million rows
         repeated = int((ids[1:] == ids[:-1]).sum())
         if repeated:
             raise ValueError(f"{n} rows have only {n - repeated} distinct sample ids")
-        if self.cluster is not None and n and not 0 <= self.cluster.min() <= self.cluster.max() < self.k:
-            raise ValueError(f"clusters {self.cluster.min()} to {self.cluster.max()} are not within 0 to {self.k - 1}")
+        for cluster, k in ((self.cluster, self.k), (self.pixel_cluster, self.pixel_k)):
+            if cluster is not None and n and not 0 <= cluster.min() <= cluster.max() < k:
+                raise ValueError(f"clusters {cluster.min()} to {cluster.max()} are not within 0 to {k - 1}")
+
+    @property
+    def labelled_rows(self) -> Int64:
+        """Row numbers of the samples that are labelled already."""
+        return np.empty(0, np.int64) if self.labelled is None else np.flatnonzero(self.labelled)
+
+    @property
+    def unlabelled_rows(self) -> Int64:
+        """Row numbers of the samples that a strategy may choose."""
+        return np.arange(len(self.sample_id)) if self.labelled is None else np.flatnonzero(~self.labelled)
+
+    def take(self, rows: Int64) -> PoolView:
+        """The view of some samples, in the order of ``rows``."""
+        taken: dict[str, Any] = {
+            name: column.take(rows, axis=shape.index("N")) for name, shape, column in self._columns()
+        }
+        return replace(self, **taken)
 
     def by_sample_id(self) -> PoolView:
         """The same view with its rows in ascending order of ``sample_id``."""
-        rows = np.argsort(self.sample_id)
-        columns: dict[str, Any] = {"sample_id": self.sample_id[rows]}
-        for name in ("cluster", "distance", "confidence", "variability"):
-            column = getattr(self, name)
-            if column is not None:
-                columns[name] = column[rows]
-        return replace(self, **columns)
+        in_order = bool((self.sample_id[1:] > self.sample_id[:-1]).all())
+        return self if in_order else self.take(np.argsort(self.sample_id))
+
+    def _columns(self) -> Iterator[tuple[str, str, NDArray[Any]]]:
+        """Name, axes and values of every column that is known."""
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, np.ndarray):
+                yield each.name, _SHAPES.get(each.name, "N"), value

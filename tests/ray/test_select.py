@@ -15,14 +15,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
 from jobs.cli import main
-from pipeline.artifacts import confidence_at
+from pipeline.artifacts import by_sample_id, confidence_at, features_of
 from pipeline.data.sampler import Sampler
+from pipeline.select import PoolView, strategy
 from pipeline.storage import Location
 from tests.runs import files_of
 
@@ -201,6 +203,36 @@ def test_features_above_the_limits_are_clustered_as_a_stream(
     assert _query(done, "stream-1") == _query(done, "stream-2")
     whole = done.read_json("runs/first/clusters/done.json")
     assert clustered["inertia"] == pytest.approx(whole["inertia"], rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("order", "setting", "emitted"),
+    [
+        ("lowest-confidence", "query.max_budget=none", SIZE),
+        ("coreset", "query.max_budget=none", BUDGET),
+        ("maxherding", "query.max_budget=40", 40),
+        ("probcover", "query.max_budget=none", BUDGET),
+        ("k-medoids", "query.max_budget=none", BUDGET),
+        ("typiclust", "query.max_budget=none", BUDGET),
+    ],
+)
+def test_orders_on_features_run_too_and_emit_what_is_asked_for(
+    done: Location, order: str, setting: str, emitted: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What they choose is what the strategy chooses from the features on the store, row by row."""
+    flags = ["--store", done.uri, "--from", "first", "--budget", str(BUDGET), "--set", f"query.order={order}", setting]
+    assert main(["select", *flags, "--run", order]) == 0
+    says_it_goes_on = "To go on labelling where this query ends" in capsys.readouterr().out
+    assert says_it_goes_on == (order not in ("k-medoids", "typiclust"))
+    ids = [int(row["sample_id"]) for row in _rows(done, order)]
+    assert len(set(ids)) == BUDGET
+    written = done.read_table(f"runs/{order}/query/order.parquet")["sample_id"].to_pylist()
+    assert len(written) == emitted and written[:BUDGET] == ids
+    if order == "lowest-confidence":
+        return
+    table = by_sample_id(ds.dataset(done.path(files_of(done, "first", "embeddings"))).to_table())
+    view = PoolView(np.asarray(table["sample_id"]), features=features_of(table["features"]))
+    assert strategy(order).query(view, emitted, seed=0).tolist() == written
 
 
 @pytest.mark.parametrize("budget", [1, SIZE])

@@ -69,6 +69,28 @@ def test_npz_gives_the_very_arrays(npz: Callable[..., str], shape: tuple[int, ..
     assert source.classes == ("0", "1", "2")
 
 
+def test_held_out_splits_of_another_archive(npz: Callable[..., str], tmp_path: Path) -> None:
+    train, test = images(20, 6, 5, 3), images(9, 6, 5, 3)
+    source = npz(train_images=train, train_labels=np.arange(20)[:, None] % 3)
+    more = tmp_path / "more.npz"
+    np.savez(more, train_images=images(4, 6, 5, 3), test_images=test, test_labels=np.arange(9)[:, None] % 4)
+    found = opened(source, held_out=str(more))
+    assert found.splits == {"train": 20, "test": 9}
+    assert (pixels(found, "test") == test).all() and (pixels(found) == train).all()
+    assert found.classes == ("0", "1", "2", "3")
+    labels = found.labels("test")
+    assert labels is not None and labels.tolist() == [i % 4 for i in range(9)]
+    assert found.state != opened(source).state
+    np.savez(more, val_images=test)
+    with pytest.raises(InputError, match=r"more.npz' holds val_images, but images are looked for under 'test_images'"):
+        opened(source, held_out=str(more))
+    np.savez(more, test_images=test)
+    with pytest.raises(InputError, match=r"has test_images itself; leave ingest.held_out out"):
+        opened(npz(train_images=train, test_images=test), held_out=str(more))
+    with pytest.raises(InputError, match=r"ingest.held_out is for npz:FILE"):
+        opened("digits", held_out=str(more))
+
+
 def test_npz_sha256_is_of_the_images_bytes(npz: Callable[..., str]) -> None:
     train = images(5, 4, 4, 3)
     source = opened(npz(train_images=train), image_size=16)

@@ -76,7 +76,8 @@ def test_an_unknown_job_is_told_the_others(capsys: pytest.CaptureFixture[str]) -
     assert cli.main(["selct", "--budget", "5"]) == 2
     said = capsys.readouterr()
     assert said.err == (
-        "hacon: there is no job 'selct'; choose one of select, ingest, pretrain, embed, cluster, query, report.\n"
+        "hacon: there is no job 'selct'; choose one of select, ingest, pretrain, embed, cluster, query, report, "
+        "benchmark, cycles.\n"
     )
     assert said.out == ""
 
@@ -90,6 +91,17 @@ def test_every_job_explains_flags_pools_and_settings(job: str, capsys: pytest.Ca
     for words in [*(f"--{flag}" for flag in [*flags.split(), "seed"]), "npz:FILE", "folder:s3://", "pretrain.epochs"]:
         assert words in said
     assert not files(Path.cwd())
+
+
+def test_flags_of_one_job_are_in_its_help_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    own = {"benchmark": "strategies uniform budgets seeds scorer", "cycles": "initial later trials"}
+    for job in cli.JOBS:
+        assert cli.main([job, "--help"]) == 0
+        said = capsys.readouterr().out
+        for owner, flags in own.items():
+            assert all((f"--{flag} " in said) == (job == owner) for flag in flags.split()), job
+        assert ("--classifier" in said) == (job in own)
+        assert ("--budget B " in said) == (job not in own)
 
 
 # ---- bad input ---------------------------------------------------------------------------
@@ -117,6 +129,18 @@ GOOD = ("select", "--pool", "digits", "--budget", "20")
         (("--set", "cluster=3"), "'cluster' is a group of settings, not a value; write cluster.NAME=VALUE."),
         (("--set", "query.order=hard"), "There is no order 'hard'; "),
         (("--set", "query.order=easy-contrast"), "There is no order 'easy-contrast'; did you mean 'easy-to-contrast'?"),
+        (
+            ("--set", "query.order=entropy"),
+            "The order 'entropy' needs probabilities, which this job does not make; the place for it is: hacon ben",
+        ),
+        (
+            ("--set", "query.order=pixel-clusters"),
+            "The order 'pixel-clusters' needs pixel_cluster and pixel_distance, which this job does not make; ",
+        ),
+        (
+            ("--set", "query.order=typiclust", "query.max_budget=40"),
+            "query.max_budget=40, but a query of 40 by 'typiclust' does not begin with that of 20; leave it out.",
+        ),
         (
             ("--set", "query.temperature=0.07"),
             "query.temperature=0.07 is not accumulated in pre-training; choose one of 0.2, 0.05, 0.01, 0.001, ",
@@ -241,6 +265,8 @@ def test_no_credentials(
         (("cluster", "--budget", "5"), "hacon embed --run night-1"),
         (("query", "--budget", "5"), "hacon pretrain --run night-1"),
         (("report",), "hacon pretrain --run night-1"),
+        (("benchmark", "--budgets", "5"), "hacon pretrain --run night-1"),
+        (("cycles",), "hacon pretrain --run night-1"),
     ],
 )
 def test_a_stage_too_early_names_the_command_to_run_first(
@@ -324,6 +350,15 @@ def test_every_flag_reaches_its_setting() -> None:
         "pretrain.blur": False,
     }
     assert config == override(preset("medmnist"), expected)
+
+
+def test_a_jobs_own_flags_reach_its_settings() -> None:
+    flags = ("--strategies", "coreset, random", "--budgets", "5,10", "--seeds", "4", "--uniform", "both", "--k", "7")
+    config, _ = configure(vars(parser("benchmark").parse_args([*flags, "--classifier", "resnet18"])))
+    expected = {"strategies": ("coreset", "random"), "budgets": (5, 10), "seeds": 4, "uniform": "both", "k": 7}
+    assert config == override(preset("small"), {"benchmark": {**expected, "classifier": "resnet18"}})
+    config, _ = configure(vars(parser("cycles").parse_args(["--initial", "all", "--later", "margin", "--trials", "2"])))
+    assert config == override(preset("small"), {"cycles": {"initial": ("all",), "later": ("margin",), "trials": 2}})
 
 
 def test_without_flags_it_is_the_small_preset() -> None:

@@ -188,7 +188,7 @@ def test_unknown_labels_are_not_counted(make_report: Make, classes: ClassStatist
 def test_other_orders_are_not_sold_as_the_default(make_report: Make, order: str) -> None:
     text = Page(render(make_report(order=order))).text
     assert "found hardest to tell apart" not in text
-    assert "7 images out of 40, chosen without a single label." in text
+    assert "7 images out of 40, chosen without a single label" in text
 
 
 def test_budget_of_one_and_one_cluster(make_report: Make) -> None:

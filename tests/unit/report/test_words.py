@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.on_ray.query import HERE
 from pipeline.report import words
 from pipeline.select.registry import STRATEGIES
 
@@ -66,8 +67,17 @@ def test_short_name(key: str, name: str) -> None:
     assert words.short_name(key) == name
 
 
-def test_every_strategy_has_its_own_words() -> None:
-    assert set(words.ORDERS) == set(STRATEGIES)
+def test_every_order_of_the_main_job_has_its_own_words() -> None:
+    assert set(words.ORDERS) == {name for name, each in STRATEGIES.items() if HERE.issuperset(each.needs)}
+    assert len(set(words.ORDERS.values())) == len(words.ORDERS)
+
+
+@pytest.mark.parametrize("order", words.ORDERS)
+def test_clusters_take_turns_only_where_they_do(order: str) -> None:
+    by_clusters = order in ("hard-to-contrast", "easy-to-contrast", "ambiguous", "closest-to-centroid")
+    for text in (words.lede(7, 40, 3, order), words.read_clusters(order)):
+        assert ("take turns" in text) == by_clusters
+    assert ("from each" in words.why(order, 0.05, 3, 7)[1][1]) == by_clusters
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,12 @@ def test_by_hand() -> None:
     assert round_robin(cluster, -rank_key, np.array([2, 0, 1])).tolist() == [5, 0, 4, 6, 3, 1, 2]
 
 
+def test_turns_had_before_by_hand() -> None:
+    cluster = np.array([0, 0, 0, 1, 1, 2])
+    # Cluster 1 has had two turns: 0 and 2 take theirs first, then 0 its second, and only then 1 its first.
+    assert round_robin(cluster, np.zeros(6), np.array([1, 0, 2]), np.array([0, 2, 0])).tolist() == [0, 5, 1, 3, 2, 4]
+
+
 def test_ties_go_to_the_earlier_row() -> None:
     assert round_robin(np.zeros(4, int), np.array([1, 0, 1, 0]), np.array([0])).tolist() == [1, 3, 0, 2]
 

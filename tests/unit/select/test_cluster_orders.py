@@ -1,12 +1,14 @@
-"""Each strategy on one tiny pool, the orders written by hand; what only one of them promises."""
+"""The orders by given clusters on one tiny pool, written by hand; the registry and the view."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import numpy as np
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.select import STRATEGIES, PoolView, strategy
+from pipeline.select import PoolView, strategy
 
 # Two clusters; with seed 3 the turns are 1, 0 (checked below).
 VIEW = PoolView(
@@ -16,6 +18,9 @@ VIEW = PoolView(
     confidence=np.array([0.2, 0.5, 0.2, 0.7, 0.6]),
     variability=np.array([0.0, 0.2, 0.1, 0.4, 0.4]),
     k=2,
+    pixel_cluster=np.array([1, 0, 2, 0, 1], np.int32),
+    pixel_distance=np.array([0.3, 0.1, 0.2, 0.9, 0.8], np.float32),
+    pixel_k=3,
 )
 
 
@@ -26,11 +31,22 @@ VIEW = PoolView(
         ("easy-to-contrast", [40, 20, 50, 30, 10]),  # ... and last here: the exact reverse in each cluster
         ("ambiguous", [40, 20, 50, 30, 10]),  # 40 and 50 tie
         ("closest-to-centroid", [50, 20, 40, 30, 10]),
+        ("pixel-clusters", [30, 10, 20, 50, 40]),
+        ("lowest-confidence", [10, 30, 20, 50, 40]),  # 10 and 30 tie
     ],
 )
 def test_by_hand(name: str, expected: list[int]) -> None:
     assert np.random.default_rng(3).permutation(2).tolist() == [1, 0]
+    assert np.random.default_rng(3).permutation(3).tolist() == [2, 1, 0]
     assert strategy(name).order(VIEW, seed=3).tolist() == expected
+
+
+def test_a_labelled_image_was_its_clusters_turn() -> None:
+    """Two of cluster 0 are labelled: cluster 1 has two turns before the third is cluster 0's."""
+    view = dataclasses.replace(VIEW, labelled=np.array([False, True, True, False, False]))
+    assert strategy("hard-to-contrast").order(view, seed=3).tolist() == [50, 40, 10]
+    one = dataclasses.replace(VIEW, labelled=np.array([True, False, False, False, False]))
+    assert strategy("hard-to-contrast").order(one, seed=3).tolist() == [50, 40, 30, 20]
 
 
 def test_random_is_numpys_permutation_of_the_sorted_ids() -> None:
@@ -63,19 +79,33 @@ def test_unknown_names() -> None:
         strategy("zzz")
 
 
-def test_declared_needs() -> None:
-    assert {name for name, each in STRATEGIES.items() if each.needs_clusters} == set(STRATEGIES) - {"random"}
-    assert {name for name, each in STRATEGIES.items() if each.needs_confidence} == {
-        "hard-to-contrast",
-        "easy-to-contrast",
-        "ambiguous",
-    }
-
-
 def test_a_view_checks_itself() -> None:
-    with pytest.raises(ValueError, match=r"confidence has shape \(2,\), sample_id \(3,\)"):
+    with pytest.raises(ValueError, match=r"confidence has shape \(2,\), not \(3\)"):
         PoolView(np.arange(3), confidence=np.zeros(2))
+    with pytest.raises(ValueError, match=r"features has shape \(3,\), not \(3, D\)"):
+        PoolView(np.arange(3), features=np.zeros(3, np.float32))
+    with pytest.raises(ValueError, match=r"probability_draws has shape \(3, 9, 2\), not \(3, 3, C\)"):
+        PoolView(np.arange(3), probability_draws=np.zeros((3, 9, 2)))
+    with pytest.raises(ValueError, match=r"probability_views has shape \(5, 3, 4\), not \(5, 3, 2\)"):
+        PoolView(np.arange(3), probabilities=np.zeros((3, 2)), probability_views=np.zeros((5, 3, 4)))
+    with pytest.raises(ValueError, match="features are float32, not float64"):
+        PoolView(np.arange(3), features=np.zeros((3, 2)))
+    with pytest.raises(ValueError, match="labelled is bool, not int64"):
+        PoolView(np.arange(3), labelled=np.array([0, 1, 0]))
     with pytest.raises(ValueError, match="3 rows have only 2 distinct"):
         PoolView(np.array([1, 1, 2]))
     with pytest.raises(ValueError, match="clusters 0 to 2 are not within 0 to 1"):
         PoolView(np.arange(3), cluster=np.arange(3, dtype=np.int32), k=2)
+    with pytest.raises(ValueError, match="clusters 0 to 2 are not within 0 to -1"):
+        PoolView(np.arange(3), pixel_cluster=np.arange(3, dtype=np.int32))
+
+
+def test_a_view_in_id_order_takes_every_column_along() -> None:
+    ids = np.array([30, 10, 20])
+    view = PoolView(ids, features=ids[:, None].astype(np.float32), probability_draws=np.stack([ids, -ids])[..., None])
+    ordered = view.by_sample_id()
+    assert ordered.sample_id.tolist() == [10, 20, 30]
+    assert ordered.features is not None and ordered.features.tolist() == [[10], [20], [30]]
+    assert ordered.probability_draws is not None
+    assert ordered.probability_draws[..., 0].tolist() == [[10, 20, 30], [-10, -20, -30]]
+    assert ordered.by_sample_id() is ordered, "not copied again"

@@ -1,0 +1,35 @@
+"""strategies x uniform x budgets x seeds -> runs/<run>/benchmark: the paper's tables, with its numbers beside ours."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from jobs.arguments import run_job, save_config
+from pipeline.config import RunConfig, this_run
+from pipeline.on_ray.benchmark import ROWS, run_benchmark
+from pipeline.on_ray.trials import FAILED
+from pipeline.progress import say
+from pipeline.storage import Location
+
+
+def benchmark_job(config: RunConfig, store: Location) -> None:
+    """After ``hacon select``, or its first three stages, on a pool with labels and a test split."""
+    found = run_benchmark(config, store, say)
+    save_config(config, store)
+    failures = f"\n  {len(found.failed)} failed  {store.show(f'{found.folder}/{FAILED}')}" if found.failed else ""
+    print(
+        f"\n{found.trials} trials\n"
+        f"  the tables  {store.show(f'{found.folder}')}/auc.md, covered.md, saved.md, ...\n"
+        f"  every trial {store.show(f'{found.folder}/{ROWS}')}{failures}\n"
+        f"Next:\n  hacon report --paper {this_run(config)}"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    return run_job("benchmark", benchmark_job, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

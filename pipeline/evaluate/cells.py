@@ -1,0 +1,111 @@
+"""Trials of the same row and budget as one figure with its statistics, and the paper's value beside it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
+
+from pipeline.evaluate.paper import PaperCell, PaperKey, paper_tables
+from pipeline.evaluate.spec import RANDOM_COVERED, TrialSpec
+from pipeline.evaluate.statistics import Summary, summarise
+from pipeline.evaluate.trial import TrialResult
+from pipeline.select import STRATEGIES
+
+Figure = Literal["auc", "accuracy", "balanced_accuracy", "covered", "entropy"]
+FIGURES: tuple[Figure, ...] = ("auc", "accuracy", "balanced_accuracy", "covered", "entropy")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """All trials of one row and budget, in one figure."""
+
+    row: TrialSpec
+    """What the trials share; its budget and seed are 0."""
+    budget: int
+    figure: Figure
+    trials: int
+    found: Summary | None
+    """None where the figure is missing from every trial. Over the trials that have it."""
+    oracle: bool
+    saw_test: bool
+    paper: PaperCell | None
+    """None where the paper has no such cell."""
+
+    @property
+    def by_itself_an_oracle(self) -> bool:
+        """Whether the row's order is made with hidden labels, whatever ``uniform`` adds."""
+        name = self.row.strategy
+        return name == RANDOM_COVERED or (name in STRATEGIES and STRATEGIES[name].sees_labels)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every trial has the figure: only then may it be compared with others."""
+        return self.found is not None and self.found.n == self.trials
+
+
+def cells(
+    results: Sequence[TrialResult], figure: Figure, table: int | None = None, dataset: str | None = None
+) -> list[Cell]:
+    """One cell for each row (strategy, uniform, variant) and budget, in the order of the registry.
+
+    Args:
+        table, dataset: whose numbers are set beside ours ("pathmnist", "organamnist", "bloodmnist", "cifar10-lt").
+    """
+    groups: dict[tuple[TrialSpec, int], list[TrialResult]] = {}
+    for result in results:
+        row = replace(result.spec, budget=0, seed=0)
+        groups.setdefault((row, result.spec.budget), []).append(result)
+    made = []
+    for (row, budget), trials in sorted(groups.items(), key=lambda item: (_place(item[0][0]), item[0][1])):
+        values = [value for trial in trials if (value := getattr(trial, figure)) is not None]
+        made.append(
+            Cell(
+                row=row,
+                budget=budget,
+                figure=figure,
+                trials=len(trials),
+                found=summarise(values) if values else None,
+                oracle=any(trial.oracle for trial in trials),
+                saw_test=any(trial.saw_test for trial in trials),
+                paper=_paper(row, budget, table, dataset),
+            )
+        )
+    return made
+
+
+def cells_csv(of: Sequence[Cell]) -> str:
+    """One line a cell: the row's settings, the figure, its statistics, the paper's value."""
+    columns = [each.name for each in fields(TrialSpec) if each.name not in ("budget", "seed")]
+    statistics = ("n", "mean", "std", "low", "high")
+    text = io.StringIO()
+    write = csv.writer(text, lineterminator="\n")
+    write.writerow([*columns, "budget", "figure", "trials", *statistics, "oracle", "saw_test", "paper", "paper_std"])
+    for cell in of:
+        settings = asdict(cell.row)
+        found: dict[str, Any] = {} if cell.found is None else asdict(cell.found)
+        paper = PaperCell(None, None) if cell.paper is None else cell.paper
+        write.writerow(
+            [
+                *(settings[name] for name in columns),
+                *(cell.budget, cell.figure, cell.trials),
+                *(found.get(name, 0 if name == "n" else None) for name in statistics),
+                *(cell.oracle, cell.saw_test, paper.mean, paper.std),
+            ]
+        )
+    return text.getvalue()
+
+
+def _paper(row: TrialSpec, budget: int, table: int | None, dataset: str | None) -> PaperCell | None:
+    if table is None or dataset is None:
+        return None
+    return paper_tables().get(PaperKey(table, dataset, row.strategy, row.uniform, budget))
+
+
+def _place(row: TrialSpec) -> tuple[Any, ...]:
+    """The order of rows: oracles' random first, then as the registry has them, then published orders by name."""
+    names = [RANDOM_COVERED, *STRATEGIES]
+    at = names.index(row.strategy) if row.strategy in names else len(names)
+    return (at, row.strategy, row.uniform, row.classifier, row.scorer, row.k or 0, row.temperature)

@@ -1,0 +1,191 @@
+"""Active-learning cycles: an initial query, then a few more images at a time by another strategy (Figs. 6, 14 to 16).
+
+The paper's question: does the first choice decide how good the last model is? Its code is not released (SCIENCE.md
+row 19). Ours: at every size the classifier is trained anew on all that is labelled and judged on the test split. It is
+also the later strategy's scorer; ``probe``, which has no dropout, leaves that to a small dropout network on the same
+samples. Coreset measures on the frozen features. Networks are trained with dropout before their head whatever the
+later strategy, so that curves differ by what was chosen alone.
+
+**AUC where a class is missing**: that class counts 50%, as guessed (``metrics.macro_auc_with_chance``). With 20 of a
+long-tailed pool that is the rule, and a curve and a correlation need a number everywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from pipeline.artifacts import Int64, fingerprint
+from pipeline.errors import InputError
+from pipeline.evaluate import classifiers
+from pipeline.evaluate.choose import choose, honest_scores, is_oracle, saw_test_labels
+from pipeline.evaluate.classifiers import Fitted, Resources
+from pipeline.evaluate.coverage import classes_covered, entropy_bits
+from pipeline.evaluate.metrics import accuracy, balanced_accuracy, macro_auc_with_chance
+from pipeline.evaluate.parts import Parts, view_of
+from pipeline.evaluate.samples import EvaluationData
+from pipeline.evaluate.scorer import DROPOUT
+from pipeline.evaluate.spec import TrialSpec
+from pipeline.evaluate.statistics import Correlation, pearson
+from pipeline.select import strategy
+
+LATER = ("random", "entropy", "margin", "bald", "coreset")
+"""The paper's five."""
+
+
+@dataclass(frozen=True)
+class CycleSpec:
+    """One run of cycles; the sizes are the paper's."""
+
+    initial: str
+    """Chooses the first ``start``; as ``TrialSpec.strategy``."""
+    later: str
+    """Chooses ``step`` more each time: a strategy's name."""
+    seed: int
+    """The number of the trial."""
+    classifier: str = "probe"
+    start: int = 20
+    step: int = 10
+    end: int = 50
+    k: int | None = None
+    """Clusters of the initial strategy; none: ``start``, 30 at most."""
+    temperature: float = 0.05
+
+    @property
+    def id(self) -> str:
+        """A name for files and logs: readable, and different for any two different runs."""
+        digest = fingerprint(json.dumps(asdict(self), sort_keys=True))[:10]
+        return f"{self.initial.replace(':', '.')}-then-{self.later}-{self.seed}-{self.classifier}-{digest}"
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many are labelled at each point of the curve."""
+        return list(range(self.start, self.end + 1, self.step))
+
+
+@dataclass(frozen=True)
+class CyclePoint:
+    """One point of a curve. ``auc``, ``accuracy``, ``balanced_accuracy`` in percent; ``covered``: share of classes."""
+
+    labelled: int
+    auc: float
+    """A missing class counts 50."""
+    accuracy: float
+    balanced_accuracy: float
+    covered: float
+    entropy: float
+
+
+@dataclass(frozen=True)
+class CycleResult:
+    """A whole curve."""
+
+    spec: CycleSpec
+    points: tuple[CyclePoint, ...]
+    ids: tuple[int, ...]
+    """Everything labelled, in order."""
+    seconds: float
+    oracle: bool
+    """Whether the initial query was made with the pool's hidden labels."""
+    saw_test: bool
+    """Whether the initial strategy's scorer was trained on the test split; the later one's never is."""
+    note: str
+
+    def to_row(self) -> dict[str, Any]:
+        """JSON-ready."""
+        figures = {name: getattr(self, name) for name in _FIGURES}
+        points = [asdict(point) for point in self.points]
+        return {"run": self.spec.id, **asdict(self.spec), **figures, "points": points, "ids": list(self.ids)}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> CycleResult:
+        """The inverse of ``to_row``."""
+        spec = CycleSpec(**{each.name: row[each.name] for each in fields(CycleSpec)})
+        points = tuple(CyclePoint(**point) for point in row["points"])
+        return cls(spec=spec, points=points, ids=tuple(row["ids"]), **{name: row[name] for name in _FIGURES})
+
+
+_FIGURES = ("seconds", "oracle", "saw_test", "note")
+
+
+def run_cycles(spec: CycleSpec, data: EvaluationData, parts: Parts, resources: Resources) -> CycleResult:
+    """One curve: choose ``start``, then train, judge and choose ``step`` more until ``end`` are labelled.
+
+    Raises:
+        InputError: sizes that make no curve, or what a strategy or the classifier needs is missing.
+    """
+    _check(spec, data)
+    began = time.perf_counter()
+    first = TrialSpec(
+        spec.initial, spec.start, spec.seed, classifier=spec.classifier, k=spec.k, temperature=spec.temperature
+    )
+    labelled = choose(first, data, parts, resources)
+    points = []
+    for size in spec.sizes:
+        query = data.train.take(np.sort(labelled))
+        fitted = classifiers.fit(
+            spec.classifier, query, data.val, len(data.classes), spec.seed, resources, dropout=DROPOUT
+        )
+        points.append(_point(labelled, fitted, data))
+        if size < spec.sizes[-1]:
+            labelled = np.r_[labelled, _more(spec, labelled, fitted, data, parts, resources)]
+    return CycleResult(
+        spec=spec,
+        points=tuple(points),
+        ids=tuple(labelled.tolist()),
+        seconds=time.perf_counter() - began,
+        oracle=is_oracle(first, parts),
+        saw_test=saw_test_labels(first, parts),
+        note=fitted.note,
+    )
+
+
+def first_against_last(results: Sequence[CycleResult], later: str) -> Correlation | None:
+    """Pearson's r and p between the first and the last AUC of all curves with one later strategy; None: too few."""
+    curves = [result.points for result in results if result.spec.later == later]
+    return pearson([points[0].auc for points in curves], [points[-1].auc for points in curves])
+
+
+def _more(
+    spec: CycleSpec, labelled: Int64, fitted: Fitted, data: EvaluationData, parts: Parts, resources: Resources
+) -> Int64:
+    """(step,) further ids."""
+    chosen_by = strategy(spec.later)
+    # A later strategy that needs clusters has as many as images are to be labelled then.
+    size = len(labelled) + spec.step
+    asked = TrialSpec(
+        spec.later, size, spec.seed, classifier=spec.classifier, temperature=spec.temperature, scorer="labelled"
+    )
+    scores = None
+    if chosen_by.scorer:
+        scores = honest_scores(asked, data.train.take(np.sort(labelled)), data, parts, resources, fitted)
+    # Another seed each time, or a random strategy would draw alike from what is left.
+    return chosen_by.query(view_of(asked, data, parts, scores, labelled), spec.step, spec.seed + len(labelled))
+
+
+def _point(labelled: Int64, fitted: Fitted, data: EvaluationData) -> CyclePoint:
+    labels = data.train.labels[labelled]
+    probabilities = fitted.predict(data.test)
+    return CyclePoint(
+        labelled=len(labelled),
+        auc=macro_auc_with_chance(data.test.labels, probabilities, labels),
+        accuracy=accuracy(data.test.labels, probabilities),
+        balanced_accuracy=balanced_accuracy(data.test.labels, probabilities),
+        covered=classes_covered(labels, len(data.classes)),
+        entropy=entropy_bits(labels),
+    )
+
+
+def _check(spec: CycleSpec, data: EvaluationData) -> None:
+    classifiers.check_classifier(spec.classifier)
+    strategy(spec.later)
+    if not 1 <= spec.start <= spec.end <= len(data.train) or spec.step < 1:
+        raise InputError(
+            f"Cycles from {spec.start} to {spec.end} by {spec.step} of a pool of {len(data.train)} images cannot be; "
+            "give 1 <= start <= end <= images, and a step of 1 or more."
+        )

@@ -1,0 +1,73 @@
+"""Which trials there are: what a trial's result depends on, and the grid of a benchmark."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from pipeline.artifacts import fingerprint
+
+DEFAULT_K = 30
+RANDOM_COVERED = "random_covered"
+"""The one choice that is no strategy but an oracle (SCIENCE.md row 17)."""
+
+
+@dataclass(frozen=True)
+class TrialSpec:
+    """All that a trial's result depends on, beside the data."""
+
+    strategy: str
+    """A strategy's name, ``random_covered``, or the name of one of ``Parts.orders``."""
+    budget: int
+    seed: int
+    """Of the query, of the clustering and scorer it is made with, and of the classifier."""
+    classifier: str = "probe"
+    uniform: bool = False
+    """Whether the oracle of label diversity takes from the strategy's order (the paper's "Unif.")."""
+    k: int | None = None
+    """Clusters; none: the budget, 30 at most (SCIENCE.md row 9)."""
+    temperature: float = 0.05
+    """Of the confidence."""
+    scorer: Literal["test", "labelled"] = "test"
+    """What the uncertainty strategies' model was trained on (SCIENCE.md row 16): the test split, as in the paper, or
+    the first half of the query, drawn at random, of which the strategy then chooses the second."""
+
+    @property
+    def clusters(self) -> int:
+        """K."""
+        return min(DEFAULT_K, self.budget) if self.k is None else self.k
+
+    @property
+    def id(self) -> str:
+        """A name for files and logs: readable, and different for any two different trials."""
+        digest = fingerprint(json.dumps(asdict(self), sort_keys=True))[:10]
+        kind = "-uniform" if self.uniform else ""
+        return f"{self.strategy.replace(':', '.')}{kind}-{self.budget}-{self.seed}-{self.classifier}-{digest}"
+
+
+def grid(
+    strategies: Sequence[str],
+    budgets: Sequence[int],
+    seeds: int,
+    *,
+    uniform: Iterable[bool] = (False,),
+    random_seeds: int | None = None,
+    **settings: Any,
+) -> list[TrialSpec]:
+    """The trials of a benchmark: strategies x uniform x budgets x seeds, without those that say nothing new.
+
+    Args:
+        random_seeds: of random and random_covered, whose spread is the yardstick (the paper: 100); none: ``seeds``.
+        settings: further fields of ``TrialSpec``.
+    """
+    by_chance = ("random", RANDOM_COVERED)
+    return [
+        TrialSpec(name, budget, seed, uniform=oracle, **settings)
+        for name in strategies
+        for oracle in uniform
+        if not (oracle and name == RANDOM_COVERED)
+        for budget in budgets
+        for seed in range(random_seeds or seeds if name in by_chance else seeds)
+    ]

@@ -1,0 +1,98 @@
+"""A benchmark: shared parts, then trials on Ray Tune, then the paper's tables, under ``runs/<run>/benchmark``."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.config import RunConfig
+from pipeline.evaluate.cells import FIGURES, cells, cells_csv
+from pipeline.evaluate.spec import TrialSpec
+from pipeline.evaluate.tables import Table, saved_table, strategy_table
+from pipeline.evaluate.trial import TrialResult, run_trial
+from pipeline.on_ray.evaluation import claim_folder, evaluation_of
+from pipeline.on_ray.grid import benchmark_specs, published_orders
+from pipeline.on_ray.trials import Trials, rows_of, run_missing
+from pipeline.stages import run_folder
+from pipeline.storage import Location
+
+ROWS = "trials.parquet"
+TITLES = {
+    "auc": "Macro one-vs-rest AUC, percent",
+    "accuracy": "Accuracy, percent",
+    "balanced_accuracy": "Balanced accuracy, percent",
+    "covered": "Classes covered",
+    "entropy": "Entropy of the query's classes, bits",
+}
+_TABLES = {"auc": 1, "covered": 6}
+"""Figure -> the paper's table of it; of AUC on CIFAR-10-LT that is Table 7."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What trials left."""
+
+    folder: str
+    trials: int
+    """Rows on the store, those of earlier calls among them."""
+    failed: dict[str, str]
+    """Error by trial, of this call."""
+
+
+def run_benchmark(config: RunConfig, store: Location, say: Callable[[str], None]) -> Outcome:
+    """Run what is not there of the benchmark that ``config`` asks for, and make the tables of all that is there.
+
+    Raises:
+        InputError: settings that cannot be, or results of other inputs in the same place.
+    """
+    settings = config.benchmark
+    evaluation, pool = evaluation_of(config, settings, store)
+    orders = published_orders(settings, pool)
+    specs = {spec.id: spec for spec in benchmark_specs(config, pool, orders)}
+    folder = run_folder(config.run, "benchmark")
+    claim_folder(evaluation, folder)
+    trials = Trials(evaluation, f"{folder}/trials", specs, run_trial, choices=_only_itself)
+    failed = run_missing(trials, orders, settings, say)
+    rows = rows_of(trials)
+    if rows:
+        write_tables(store, folder, rows, settings.dataset or dataset_of(config.ingest.source))
+    return Outcome(folder, len(rows), failed)
+
+
+def write_tables(store: Location, folder: str, rows: list[dict[str, Any]], dataset: str | None) -> None:
+    """trials.parquet, a table a figure as Markdown and CSV, and the annotation saved.
+
+    Args:
+        dataset: whose numbers of the paper are set beside ours.
+    """
+    store.write_table(f"{folder}/{ROWS}", pa.Table.from_pylist(rows))
+    results = [TrialResult.from_row(row) for row in rows]
+    for figure in FIGURES:
+        table = 7 if (figure, dataset) == ("auc", "cifar10-lt") else _TABLES.get(figure)
+        of = cells(results, figure, table, dataset)
+        store.write_bytes(f"{folder}/{figure}.md", strategy_table(TITLES[figure], of).markdown().encode())
+        store.write_bytes(f"{folder}/{figure}.csv", cells_csv(of).encode())
+    write_table(store, f"{folder}/saved", saved_table(results, dataset))
+
+
+def write_table(store: Location, name: str, table: Table) -> None:
+    """``name``.md and ``name``.csv."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([table.header, *table.rows])
+    store.write_bytes(f"{name}.md", table.markdown().encode())
+    store.write_bytes(f"{name}.csv", text.getvalue().encode())
+
+
+def dataset_of(source: str) -> str | None:
+    """The data set of the paper that ``ingest.source`` is, if any."""
+    name = source.removeprefix("medmnist:")
+    return name if name in ("pathmnist", "organamnist", "bloodmnist", "cifar10-lt") else None
+
+
+def _only_itself(spec: TrialSpec) -> list[TrialSpec]:
+    return [spec]

@@ -1,0 +1,167 @@
+"""What trials share, each computed once: which parts a grid of trials needs, and the Ray tasks that make them.
+
+A part is a stage of its own on the store, ``runs/<run>/evaluation/<part>``, of one safetensors file; as many are made
+at once as the cluster has room for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import ray
+from ray.exceptions import RayError
+
+from pipeline.artifacts import Int64, fingerprint
+from pipeline.evaluate.scorer import COPIES
+from pipeline.evaluate.spec import TrialSpec
+from pipeline.on_ray import part_makers as make
+from pipeline.on_ray import stored_parts as names
+from pipeline.on_ray.evaluation import ARRAYS, FEATURES, Evaluation, Opened, opened
+from pipeline.on_ray.session import gpus, quieten
+from pipeline.progress import Progress
+from pipeline.select import STRATEGIES
+from pipeline.stages import Stage, claim, finished
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part: its name, the function that makes it, and what decides its content beside the inputs."""
+
+    name: str
+    make: Callable[[Opened], make.Made]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    after: tuple[str, ...] = ()
+    """Parts that it is made of."""
+    gpu: bool = False
+    """Whether a GPU makes it faster."""
+
+
+def parts_of(evaluation: Evaluation, specs: Iterable[TrialSpec], orders: Mapping[str, Int64]) -> list[Part]:
+    """The parts that trials need, each once, those that others are made of before them.
+
+    Args:
+        orders: published orders by name.
+    """
+    found = [_orders(orders)] if orders else []
+    if evaluation.on_features:
+        found.append(Part(FEATURES, partial(make.features, split="test"), gpu=True))
+    for spec in specs:
+        found += _parts_of(evaluation, spec)
+    return list({part.name: part for part in found}.values())
+
+
+def make_parts(evaluation: Evaluation, parts: Sequence[Part], say: Callable[[str], None]) -> None:
+    """Make what is not there yet, side by side. Ray is running.
+
+    A part that cannot be made is told of, and the trials that need it will fail; the others go on.
+
+    Raises:
+        InputError: a part was begun with other settings.
+    """
+    missing = []
+    for part in parts:
+        stage = _stage(evaluation, part)
+        claim(stage.store, stage.folder, stage.settings, stage.remedy)
+        if finished(stage.store, stage.folder) is None:
+            missing.append(part)
+    if not missing:
+        return
+    say(f"{len(missing)} of {len(parts)} shared parts are to be made: features, clusters, scores and the like")
+    progress = Progress("shared parts", len(missing), say)
+    running: dict[str, Any] = {}
+    for part in missing:
+        on_gpu = part.gpu and gpus() > 0
+        task = ray.remote(num_cpus=1, num_gpus=1 if on_gpu else 0, max_retries=2)(_make)
+        running[part.name] = task.remote(
+            evaluation, part, on_gpu, *(running[name] for name in part.after if name in running)
+        )
+    left = {reference: name for name, reference in running.items()}
+    while left:
+        for reference in ray.wait(list(left))[0]:
+            name = left.pop(reference)
+            try:
+                ray.get(reference)
+            except RayError as error:
+                say(f"{name} cannot be made: {str(error).splitlines()[-1]}")
+            progress.advance(f", {name}")
+
+
+def _parts_of(evaluation: Evaluation, spec: TrialSpec) -> Iterator[Part]:
+    chosen_by = STRATEGIES.get(spec.strategy)
+    if chosen_by is None:  # an oracle or a published order
+        return
+    needs, seed = set(chosen_by.needs), spec.seed
+    if needs & {"cluster", "distance"}:
+        yield _clusters(evaluation, "features", spec.clusters, seed)
+    if needs & {"pixel_cluster", "pixel_distance"}:
+        yield _clusters(evaluation, "pixels", spec.clusters, seed)
+    views = names.VIEWS in needs
+    if views and evaluation.on_features:
+        yield Part(names.COPIES, make.copies, {"copies": COPIES}, gpu=True)
+    if chosen_by.scorer and spec.scorer == "test":
+        yield _scores(evaluation, seed, views)
+    if "labelled_score" in needs:
+        yield Part(names.vaal_name(seed), partial(make.vaal, seed=seed), {"seed": seed}, gpu=True)
+    if needs & names.LEARNABILITY:
+        yield Part(names.map_name(evaluation), make.learnability, _network(evaluation), gpu=not evaluation.on_features)
+
+
+def _orders(orders: Mapping[str, Int64]) -> Part:
+    held = [part for name in sorted(orders) for part in (name, np.asarray(orders[name], np.int64).tobytes())]
+    return Part(names.ORDERS, partial(make.orders, orders=dict(orders)), {"orders": fingerprint(*held)})
+
+
+def _clusters(evaluation: Evaluation, space: str, k: int, seed: int) -> Part:
+    settings = {f"cluster.{name}": value for name, value in asdict(evaluation.cluster).items() if name != "k"}
+    if space == "pixels":
+        del settings["cluster.space"]
+    name = names.clusters_name(space, k, seed)
+    gpu = evaluation.cluster.backend != "sklearn"
+    return Part(name, partial(make.clusters, space=space, k=k, seed=seed), settings, gpu=gpu)
+
+
+def _scores(evaluation: Evaluation, seed: int, views: bool) -> Part:
+    after = ((FEATURES, names.COPIES) if views else (FEATURES,)) if evaluation.on_features else ()
+    return Part(
+        names.scores_name(evaluation, seed, views),
+        partial(make.scores, seed=seed, views=views),
+        _network(evaluation),
+        after,
+        gpu=not evaluation.on_features,
+    )
+
+
+def _network(evaluation: Evaluation) -> dict[str, Any]:
+    """What decides the training of a network."""
+    if evaluation.on_features:
+        return {}
+    return {"network": evaluation.network, "imagenet_weights": evaluation.imagenet_weights}
+
+
+def _make(evaluation: Evaluation, part: Part, on_gpu: bool, *_: Any) -> str:
+    """The task; its last arguments are what it waits for."""
+    from safetensors.numpy import save
+
+    quieten()
+
+    def work(files: str) -> dict[str, Any]:
+        arrays, facts = part.make(opened(evaluation, on_gpu))
+        contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        evaluation.store.write_bytes(f"{files}/{ARRAYS}", save(contiguous))
+        return facts
+
+    _stage(evaluation, part).run(work, _silent)
+    return part.name
+
+
+def _stage(evaluation: Evaluation, part: Part) -> Stage:
+    settings = {"images": evaluation.images, "weights": evaluation.weights, **part.settings}
+    return Stage(evaluation.store, evaluation.folder(part.name), settings, "start a new run with --run.")
+
+
+def _silent(_: str) -> None:
+    """That hundreds of parts were kept is no news."""

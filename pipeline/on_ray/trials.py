@@ -1,0 +1,242 @@
+"""Trials on Ray Tune: a search space of trial names, one plain function, one small file on the store for each result.
+
+Tune schedules, shares out CPUs and GPUs, and starts a trial again whose worker died. It keeps nothing that we need:
+the rows on the store say what is done, so an interrupted search is begun again with what is left of it, and the folder
+that Tune insists on is a temporary one.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import ray
+import torch
+from ray import tune
+from threadpoolctl import threadpool_limits
+
+from pipeline.artifacts import Int64
+from pipeline.config import TrialsConfig
+from pipeline.errors import InputError
+from pipeline.evaluate.classifiers import Resources
+from pipeline.evaluate.parts import Parts
+from pipeline.evaluate.samples import EvaluationData
+from pipeline.evaluate.spec import TrialSpec
+from pipeline.on_ray.evaluation import Evaluation, Opened, opened
+from pipeline.on_ray.session import gpus, quieten, ray_session
+from pipeline.on_ray.shared_parts import make_parts, parts_of
+from pipeline.on_ray.stored_parts import stored_parts
+from pipeline.progress import Progress
+from pipeline.select import STRATEGIES
+from pipeline.storage import Location
+
+FAILED = "failed.json"
+_READERS = 16
+_WORKER_DEATHS = 2
+"""After one more a trial counts as failed: its worker was killed, or it takes more memory than there is."""
+_TUNE = {
+    # A row of ours is all that is kept of a trial. 300 trials of nothing on two cores: 39 ms each with Tune's own
+    # files, 20 ms without (and 3.6 s with a new process for each, see reuse_actors).
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # An interruption ends the job at once, as in every other stage.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # Our own line says how far it is, and failures are listed at the end.
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+}
+
+
+class Result(Protocol):
+    """What a trial gives."""
+
+    def to_row(self) -> dict[str, Any]:
+        """Flat and JSON-ready."""
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Trials of one kind."""
+
+    evaluation: Evaluation
+    folder: str
+    """Where each row is put, as <trial>.json."""
+    specs: Mapping[str, Any]
+    """By the trial's name."""
+    run: Callable[[Any, EvaluationData, Parts, Resources], Result]
+    """A module's function: also what a test calls without Ray."""
+    choices: Callable[[Any], list[TrialSpec]]
+    """Spec -> the queries that its trial makes, which say what it needs of the shared parts."""
+
+
+def run_missing(
+    trials: Trials, orders: Mapping[str, Int64], settings: TrialsConfig, say: Callable[[str], None]
+) -> dict[str, str]:
+    """Make the shared parts and run the trials whose rows are not there.
+
+    Args:
+        orders: published orders by name.
+
+    Returns:
+        The last line of the error by the name of each trial that failed; they are in failed.json too, beside the
+        folder of the rows, also after an interruption.
+    """
+    failures = f"{trials.folder.rpartition('/')[0]}/{FAILED}"
+    trials.evaluation.store.write_json(failures, {})  # what failed before is tried again
+    done = _names(trials) & trials.specs.keys()
+    left = {name: spec for name, spec in trials.specs.items() if name not in done}
+    if not left:
+        say(f"all {len(done)} trials are done: {trials.evaluation.store.show(trials.folder)}")
+        return {}
+    with ray_session(say):
+        share = _share(settings)
+        queries = [query for spec in left.values() for query in trials.choices(spec)]
+        make_parts(trials.evaluation, parts_of(trials.evaluation, queries, orders), say)
+        return _tune(replace(trials, specs=left), len(done), failures, settings, share, say)
+
+
+def rows_of(trials: Trials) -> list[dict[str, Any]]:
+    """All rows that are there, sorted by the trial's name; those of earlier calls with other grids among them."""
+    store = trials.evaluation.store
+    with ThreadPoolExecutor(_READERS) as readers:  # on S3 each takes as long as a letter
+        return list(readers.map(lambda name: store.read_json(f"{trials.folder}/{name}.json"), sorted(_names(trials))))
+
+
+def _tune(
+    trials: Trials,
+    done: int,
+    failures: str,
+    settings: TrialsConfig,
+    share: dict[str, float],
+    say: Callable[[str], None],
+) -> dict[str, str]:
+    watch = _Watch(trials.evaluation.store, failures, len(trials.specs), done, say)
+    say(f"{len(trials.specs)} trials to run, {done} done before; {share['cpu']:g} CPUs, {share['gpu']:g} GPUs each")
+    with _quiet_tune(), tempfile.TemporaryDirectory(prefix="hacon-tune-") as folder:
+        tune.Tuner(
+            tune.with_resources(tune.with_parameters(_trial, trials=trials, share=share), share),
+            param_space={"trial": tune.grid_search(list(trials.specs))},
+            tune_config=tune.TuneConfig(
+                reuse_actors=True,  # a worker keeps what it has imported and read
+                max_concurrent_trials=settings.parallel,
+                trial_name_creator=_name,
+                trial_dirname_creator=_name,
+            ),
+            run_config=tune.RunConfig(
+                name="trials",
+                storage_path=folder,
+                verbose=0,
+                callbacks=[watch],
+                failure_config=tune.FailureConfig(max_failures=_WORKER_DEATHS),
+            ),
+        ).fit()
+    return watch.failed
+
+
+def _trial(config: dict[str, Any], trials: Trials, share: dict[str, float]) -> dict[str, Any]:
+    """One trial, in a worker. What goes wrong in it is its result: only a worker's death makes Tune try again."""
+    quieten()
+    name = config["trial"]
+    threads = max(1, int(share["cpu"]))
+    try:
+        torch.set_num_threads(threads)
+        with threadpool_limits(limits=threads):
+            given = opened(trials.evaluation, share["gpu"] > 0)
+            spec = trials.specs[name]
+            result = trials.run(spec, given.data, _parts(given, trials.choices(spec)), given.resources)
+    except Exception as error:  # noqa: BLE001 (recorded; the other trials go on)
+        return {"failed": traceback.format_exception_only(error)[-1].strip()}
+    trials.evaluation.store.put_if_absent(f"{trials.folder}/{name}.json", result.to_row())
+    return {"failed": ""}
+
+
+def _parts(given: Opened, choices: list[TrialSpec]) -> Parts:
+    needs = {
+        scorer: {column for spec in choices if spec.scorer == scorer for column in _needs(spec.strategy)}
+        for scorer in ("test", "labelled")
+    }
+    return stored_parts(given, needs["test"], honest=needs["labelled"])
+
+
+def _needs(name: str) -> tuple[str, ...]:
+    """Columns; an oracle or a published order needs none."""
+    return STRATEGIES[name].needs if name in STRATEGIES else ()
+
+
+def _names(trials: Trials) -> set[str]:
+    """Of the trials whose rows are there."""
+    files = trials.evaluation.store.files(trials.folder)
+    return {name.removesuffix(".json") for name, _, _ in files if name.endswith(".json")}
+
+
+def _share(settings: TrialsConfig) -> dict[str, float]:
+    """A trial's CPUs and GPUs.
+
+    Raises:
+        InputError: more than there is: Tune would wait for it without a word.
+    """
+    wanted, have = settings.gpus, ray.cluster_resources().get("CPU", 0)
+    if wanted is None:
+        wanted = 1.0 if settings.classifier != "probe" and gpus() else 0.0
+    if wanted > gpus():
+        raise InputError(f"A trial is to have {wanted:g} GPUs, and the cluster has {gpus()}; lower the setting 'gpus'.")
+    if settings.cpus > have and not gpus():
+        raise InputError(
+            f"A trial is to have {settings.cpus:g} CPUs, and there are {have:g}; lower the setting 'cpus'."
+        )
+    return {"cpu": settings.cpus, "gpu": wanted}
+
+
+def _name(trial: Any) -> str:
+    return str(trial.trial_id)
+
+
+@contextmanager
+def _quiet_tune() -> Iterator[None]:
+    """Tune's settings, for the time of the block."""
+    before = {name: os.environ.get(name) for name in _TUNE}
+    os.environ.update(_TUNE)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+class _Watch(tune.Callback):  # type: ignore[misc] (Ray's hints are not followed)
+    """Says how far it is, and writes down what failed."""
+
+    def __init__(self, store: Location, file: str, trials: int, done: int, say: Callable[[str], None]) -> None:
+        self._progress = Progress("trials", done + trials, say, done)
+        self._store, self._file = store, file
+        self._done, self._left = done, trials
+        self.failed: dict[str, str] = {}
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial came to its end, well or not."""
+        self._end(trials, trial, trial.last_result.get("failed", ""))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial's worker was lost for the last time."""
+        self._end(
+            trials,
+            trial,
+            f"its worker was lost {trial.num_failures} times: killed, short of memory, or kept from the store",
+        )
+
+    def _end(self, trials: list[Any], trial: Any, error: str) -> None:
+        if error:
+            self.failed[trial.config["trial"]] = error
+            self._store.write_json(self._file, self.failed)
+        self._done, self._left = self._done + 1, self._left - 1
+        running = sum(each.status == "RUNNING" and each is not trial for each in trials)
+        failed = f", {len(self.failed)} of them failed" if self.failed else ""
+        self._progress.advance(f": {self._done} done{failed}, {running} running, {self._left - running} waiting")

@@ -1,0 +1,16 @@
+"""A region of the map that ground truth draws: analysis only, it has seen labels."""
+
+from __future__ import annotations
+
+from pipeline.artifacts import Int64
+from pipeline.select.global_sort import lowest_first
+from pipeline.select.pool_view import PoolView
+
+
+def pick(view: PoolView, budget: int, seed: int) -> Int64:
+    """Lowest mean probability of the true class first, over the whole pool as in the authors' `gt_hard`.
+
+    Source: SCIENCE.md section 2, after Swayamdipta et al., "Dataset cartography" (EMNLP 2020).
+    """
+    assert view.learnability is not None
+    return lowest_first(view, view.learnability, budget)

@@ -1,0 +1,33 @@
+"""Distances as matrix products, and a sample of the pool for what would need all pairs of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from pipeline.artifacts import Float32, Int64
+
+LANDMARKS = 20_000
+"""A coverage of the whole pool is estimated on this many samples of it where there are more."""
+BLOCK_ROWS = 1024
+
+
+def squared_distances(rows: Float32, points: Float32) -> Float32:
+    """(n, L) squared Euclidean distances between rows (n, D) and points (L, D), to float32's rounding of |x|^2."""
+    squared: Float32 = rows @ points.T
+    squared *= -2
+    squared += np.einsum("ld,ld->l", points, points)
+    squared += np.einsum("nd,nd->n", rows, rows)[:, None]
+    return np.maximum(squared, 0, out=squared)
+
+
+def landmarks(n: int, seed: int, most: int) -> Int64:
+    """Ascending row numbers: all ``n``, or ``most`` of them drawn without replacement."""
+    return np.arange(n) if n <= most else np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
+
+
+def blocks(n: int) -> Iterator[slice]:
+    """Slices that cut ``n`` rows into blocks."""
+    for start in range(0, n, BLOCK_ROWS):
+        yield slice(start, min(start + BLOCK_ROWS, n))

@@ -1,0 +1,230 @@
+"""Benchmark and cycles on a real Ray Tune: side by side, through a worker's death, an interruption and a failure."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from jobs.arguments import configure, parser
+from jobs.cli import main
+from pipeline.evaluate.spec import TrialSpec
+from pipeline.evaluate.trial import TrialResult, run_trial
+from pipeline.progress import say
+from pipeline.storage import Location
+
+pytestmark = [pytest.mark.usefixtures("local_ray"), pytest.mark.timeout(600)]
+
+SIZE, TEST = 150, 60
+TINY = ["pretrain.epochs=1", "pretrain.batch_size=32", "pretrain.queue_size=64", "pretrain.bn_splits=2"]
+TINY += ["cluster.n_init=2"]
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Digits with a test split, and beside them orders of two kinds and an array that is none."""
+    digits = load_digits()
+    images = (digits.images * 15.9).astype(np.uint8)
+    labels = digits.target[:, None].astype(np.uint8)
+    folder = tmp_path_factory.mktemp("archive")
+    test = slice(SIZE, SIZE + TEST)
+    np.savez(
+        folder / "digits.npz",
+        train_images=images[:SIZE],
+        train_labels=labels[:SIZE],
+        test_images=images[test],
+        test_labels=labels[test],
+    )
+    np.savez(folder / "orders.npz", back=np.arange(SIZE)[::-1], short=np.arange(15), cluster=np.zeros(SIZE, int))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def store(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Location:
+    """A store with one run, "r", that is pre-trained and embedded."""
+    store = Location(str(tmp_path_factory.mktemp("store")))
+    flags = ["--pool", f"npz:{archive / 'digits.npz'}", "--store", store.uri, "--run", "r", "--set", *TINY]
+    assert all(main([job, *flags]) == 0 for job in ("ingest", "pretrain", "embed"))
+    return store
+
+
+def _benchmark(store: Location, *flags: str) -> int:
+    return main(["benchmark", "--store", store.uri, "--run", "r", *flags])
+
+
+def _rows(store: Location, folder: str = "runs/r/benchmark/trials") -> dict[str, dict[str, Any]]:
+    names = [name for name, _, _ in store.files(folder)]
+    return {name.removesuffix(".json"): store.read_json(f"{folder}/{name}") for name in names}
+
+
+def _apart_from_time(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != "seconds"}
+
+
+@pytest.fixture(scope="module")
+def done(store: Location, archive: Path) -> Location:
+    """The store with a benchmark of one strategy of each kind."""
+    strategies = "random,random_covered,hard-to-contrast,pixel-clusters,bald,consistency,coreset,hard-to-learn"
+    flags = ["--strategies", f"{strategies},authors:back", "--budgets", "15", "--orders", str(archive / "orders.npz")]
+    assert _benchmark(store, *flags, "--seeds", "2", "--uniform", "both", "--set", "benchmark.random_seeds=3") == 0
+    return store
+
+
+def test_every_trial_of_the_grid_has_a_row(done: Location) -> None:
+    rows = _rows(done)
+    by_strategy: dict[str, int] = {}
+    for row in rows.values():
+        by_strategy[row["strategy"]] = by_strategy.get(row["strategy"], 0) + 1
+    # Plain and uniform; random_covered, which covers already, plain only.
+    assert by_strategy == {
+        "random": 6,
+        "random_covered": 3,
+        **dict.fromkeys(("hard-to-contrast", "pixel-clusters", "bald", "consistency", "coreset"), 4),
+        **dict.fromkeys(("hard-to-learn", "authors:back"), 4),
+    }
+    assert done.read_json("runs/r/benchmark/failed.json") == {}
+    published = [row for row in rows.values() if row["strategy"] == "authors:back" and not row["uniform"]]
+    assert all(row["ids"] == list(range(SIZE))[:-16:-1] for row in published)
+    table = done.read_table("runs/r/benchmark/trials.parquet").to_pylist()
+    assert {row["trial"]: row["auc"] for row in table} == {name: row["auc"] for name, row in rows.items()}
+    for name in ("auc", "covered", "saved"):
+        text = done.read_bytes(f"runs/r/benchmark/{name}.md").decode()
+        assert "hard-to-contrast" in text and done.is_file(f"runs/r/benchmark/{name}.csv")
+
+
+def test_a_row_is_that_of_the_plain_function(done: Location) -> None:
+    from pipeline.on_ray.evaluation import opened
+    from pipeline.on_ray.stored_parts import stored_parts
+    from pipeline.select import strategy
+
+    given = opened(_evaluation(done))
+    for name, row in _rows(done).items():
+        if row["strategy"] in ("hard-to-contrast", "consistency", "bald") and row["seed"] == 1:
+            spec = TrialResult.from_row(row).spec
+            parts = stored_parts(given, strategy(spec.strategy).needs)
+            again = run_trial(spec, given.data, parts, given.resources).to_row()
+            assert _apart_from_time(json.loads(json.dumps(again))) == _apart_from_time(row), name
+
+
+def test_rows_of_other_inputs_are_never_mixed(done: Location, capsys: pytest.CaptureFixture[str]) -> None:
+    file = Path(done.path("runs/r/benchmark/settings.json"))
+    kept = file.read_text()
+    file.write_text(kept.replace('"weights": "', '"weights": "other'))
+    assert _benchmark(done) == 2
+    file.write_text(kept)
+    error = capsys.readouterr().err
+    assert "was begun with weights=other" in error and "start a new run" in error
+
+
+# ---- what goes wrong ------------------------------------------------------------------------
+
+
+def _evaluation(store: Location) -> Any:
+    from pipeline.on_ray.evaluation import evaluation_of
+
+    config, _ = configure(vars(parser("benchmark").parse_args(["--store", store.uri, "--run", "r"])))
+    return evaluation_of(config, config.benchmark, store)[0]
+
+
+def _random(store: Location, folder: str, trials: int, run: Callable[..., Any]) -> Any:
+    """Trials of "random", run by ``run``."""
+    from pipeline.on_ray.trials import Trials
+
+    specs = {spec.id: spec for spec in (TrialSpec("random", 12, seed) for seed in range(trials))}
+    return Trials(_evaluation(store), f"runs/r/{folder}/trials", specs, run, lambda spec: [spec])
+
+
+def test_trials_outlive_a_killed_worker_and_a_failure_and_run_at_once(store: Location, tmp_path: Path) -> None:
+    from pipeline.config import TrialsConfig
+    from pipeline.on_ray.trials import run_missing
+
+    folder = str(tmp_path)
+
+    # A function of this function goes to the workers whole: they cannot import a test's module.
+    def run(spec: TrialSpec, *given: Any) -> TrialResult:
+        began = time.time()
+        if spec.seed == 1 and not os.path.exists(f"{folder}/killed"):
+            open(f"{folder}/killed", "w").close()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if spec.seed == 2 and not os.path.exists(f"{folder}/mended"):
+            raise ValueError("a long story\nits last line")
+        time.sleep(0.5)
+        result = run_trial(spec, *given)
+        with open(f"{folder}/{spec.seed}", "w") as file:
+            file.write(f"{os.getpid()} {began} {time.time()}")
+        return result
+
+    trials = _random(store, "hard-life", 8, run)
+    bad = next(name for name, spec in trials.specs.items() if spec.seed == 2)
+    failed = run_missing(trials, {}, TrialsConfig(), say)
+    assert failed == {bad: "its last line"} == store.read_json("runs/r/hard-life/failed.json")
+    assert _rows(store, trials.folder).keys() == trials.specs.keys() - {bad}
+    assert (tmp_path / "killed").exists()
+    notes = [file.read_text().split() for file in tmp_path.iterdir() if file.name.isdigit()]
+    spans = sorted((float(began), float(ended)) for _, began, ended in notes)
+    assert len({pid for pid, _, _ in notes}) > 1
+    assert any(later[0] < earlier[1] for earlier, later in itertools.pairwise(spans)), "two at once"
+
+    (tmp_path / "mended").touch()
+    said: list[str] = []
+    assert run_missing(trials, {}, TrialsConfig(), said.append) == {} == store.read_json("runs/r/hard-life/failed.json")
+    assert any(line.startswith("1 trials to run, 7 done before") for line in said)
+    assert _rows(store, trials.folder).keys() == trials.specs.keys()
+
+
+def test_an_interrupted_benchmark_does_the_rest_and_more(store: Location, capsys: pytest.CaptureFixture[str]) -> None:
+    trials = "runs/r/benchmark/trials"
+
+    def there() -> dict[str, Any]:
+        """Size and time of each row of this test."""
+        return {name: facts for name, *facts in store.files(trials) if name.startswith("random-13-")}
+
+    flags = ["--strategies", "random", "--budgets", "13", "--store", store.uri, "--run", "r", "--set"]
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    command = [sys.executable, "-m", "jobs.benchmark", *flags, "benchmark.random_seeds=400"]
+    job = subprocess.Popen(command, env=environment, start_new_session=True)
+    deadline = time.monotonic() + 200
+    while len(there()) < 3 and time.monotonic() < deadline and job.poll() is None:
+        time.sleep(0.02)
+    job.send_signal(signal.SIGINT)
+    assert job.wait(60) != 0
+    before = there()
+    assert 3 <= len(before) < 400
+    parts = store.files("runs/r/evaluation")
+
+    assert main(["benchmark", *flags, "benchmark.random_seeds=410"]) == 0
+    assert f"{410 - len(before)} trials to run, {len(before)} done before" in capsys.readouterr().out
+    assert before.items() <= there().items() and len(there()) == 410
+    assert store.files("runs/r/evaluation") == parts
+    assert main(["benchmark", *flags, "benchmark.random_seeds=405"]) == 0
+    assert "all 405 trials are done" in capsys.readouterr().out
+
+
+# ---- cycles ---------------------------------------------------------------------------------
+
+
+def test_cycles_give_curves_and_their_correlation(store: Location) -> None:
+    flags = ["--initial", "random,hard-to-contrast,entropy", "--later", "random,entropy", "--trials", "2"]
+    sizes = ["cycles.start=10", "cycles.step=5", "cycles.end=20"]
+    assert main(["cycles", "--store", store.uri, "--run", "r", *flags, "--set", *sizes]) == 0
+    rows = _rows(store, "runs/r/cycles/trials")
+    assert len(rows) == 3 * 2 * 2
+    assert all([point["labelled"] for point in row["points"]] == [10, 15, 20] for row in rows.values())
+    assert all(len(set(row["ids"])) == 20 for row in rows.values())
+    lines = store.read_bytes("runs/r/cycles/points.csv").decode().splitlines()
+    assert len(lines) == 1 + 12 * 3
+    correlation = store.read_bytes("runs/r/cycles/correlation.md").decode()
+    assert "| entropy |" in correlation and "0.81" in correlation, "the paper's value beside ours"
+    assert "hard-to-contrast" in store.read_bytes("runs/r/cycles/curves.md").decode()
+    assert store.read_table("runs/r/cycles/curves.parquet").num_rows == 12

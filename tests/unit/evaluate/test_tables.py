@@ -1,0 +1,150 @@
+"""Tables from trials made by hand, and the packaged paper values against the shared ones."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.evaluate.cells import cells, cells_csv
+from pipeline.evaluate.paper import PaperCell, PaperKey, paper_tables
+from pipeline.evaluate.spec import TrialSpec
+from pipeline.evaluate.statistics import Correlation
+from pipeline.evaluate.tables import correlation_table, saved_table, strategy_table
+from pipeline.evaluate.trial import TrialResult
+
+
+def trials(name: str, budget: int, aucs: list[float | None], uniform: bool = False) -> list[TrialResult]:
+    return [
+        TrialResult(
+            spec=TrialSpec(name, budget, seed, uniform=uniform),
+            ids=(1, 2),
+            covered=0.5 if auc is None else 1.0,
+            entropy=2.0 + seed / 10,
+            auc=auc,
+            accuracy=60.0,
+            balanced_accuracy=55.0,
+            seconds=0.1,
+            oracle=uniform or name in ("random_covered", "easy-to-learn"),
+            saw_test=name == "entropy",
+            note="",
+        )
+        for seed, auc in enumerate(aucs)
+    ]
+
+
+RESULTS = [
+    *trials("entropy", 59, [None, None]),
+    *trials("hard-to-contrast", 119, [92.0, 92.0]),
+    *trials("hard-to-contrast", 59, [90.0, 91.0]),
+    *trials("hard-to-contrast", 59, [93.0, 93.0], uniform=True),
+    *trials("random", 59, [94.0, None, 96.0]),
+    *trials("random_covered", 59, [95.0, 95.0]),
+    *trials("easy-to-learn", 59, [99.0]),
+    *trials("easy-to-learn", 59, [99.0], uniform=True),
+    *trials("entropy", 119, [80.0, 81.0]),
+]
+
+
+def test_table_1_by_hand() -> None:
+    table = strategy_table("AUC", cells(RESULTS, "auc", table=1, dataset="bloodmnist"))
+    assert table.header == ("strategy", "Unif.", "59", "119")
+    rows = {(row[0], row[1]): row[2:] for row in table.rows}
+    assert list(rows) == [
+        ("random_covered‡", "no"),
+        ("hard-to-contrast", "no"),
+        ("hard-to-contrast‡", "yes"),
+        ("random", "no"),
+        ("entropy†", "no"),
+        ("easy-to-learn‡", "no"),
+        ("easy-to-learn‡", "yes"),
+    ]
+    assert rows["random_covered‡", "no"] == ("95.0 ± 0.0 [95.0, 95.0]; paper 93.2 ± 1.5", "")
+    # The best of its kind that is neither an oracle nor lacks trials.
+    assert rows["hard-to-contrast", "no"] == ("**90.5** ± 0.7 [90.0, 91.0]", "**92.0** ± 0.0 [92.0, 92.0]")
+    assert rows["hard-to-contrast‡", "yes"] == ("**93.0** ± 0.0 [93.0, 93.0]", "")
+    assert rows["random", "no"][0].startswith("95.0 ± 1.4 [") and rows["random", "no"][0].endswith(" (2 of 3)")
+    assert rows["entropy†", "no"] == ("-; paper -", "80.5 ± 0.7 [80.0, 81.0]; paper -")
+    assert rows["easy-to-learn‡", "no"] == rows["easy-to-learn‡", "yes"] == ("99.0", "")
+    text = table.markdown()
+    lines = ["### AUC", "", "| strategy | Unif. | 59 | 119 |", "| --- | --- | --- | --- |", "| random_covered‡ | no |"]
+    assert text.startswith("\n".join(lines))
+    for words in ("1 to 3 trial(s)", '"-": a class is missing', '"(n of m)"', "† its scorer", "‡ an oracle"):
+        assert words in text
+
+
+def test_table_6_by_hand() -> None:
+    of = cells(trials("hard-to-contrast", 11, [None, 90.0]), "covered", table=6, dataset="bloodmnist")
+    assert strategy_table("Classes", of).rows == (
+        ("hard-to-contrast", "no", "**0.75** ± 0.35 [0.50, 1.00]; paper 1.00"),
+    )
+
+
+def test_variants_are_told_apart() -> None:
+    plain = trials("hard-to-contrast", 59, [90.0])
+    wide = [replace(each, spec=replace(each.spec, k=59)) for each in plain]
+    table = strategy_table("K", cells(plain + wide, "auc"))
+    assert [row[0] for row in table.rows] == ["hard-to-contrast (k=None)", "hard-to-contrast (k=59)"]
+
+
+def test_the_order_of_trials_does_not_matter() -> None:
+    for figure in ("auc", "entropy"):
+        assert cells(RESULTS[::-1], figure) == cells(RESULTS, figure)  # type: ignore[arg-type]
+
+
+def test_csv_holds_every_figure() -> None:
+    rows = list(csv.DictReader(io.StringIO(cells_csv(cells(RESULTS, "auc", table=1, dataset="bloodmnist")))))
+    assert len(rows) == 9
+    first = ("random_covered", "59", "auc", "95.0", "93.2", "1.5", "True", "2")
+    names = ("strategy", "budget", "figure", "mean", "paper", "paper_std", "oracle", "n")
+    assert tuple(rows[0][name] for name in names) == first
+    missing = next(row for row in rows if row["strategy"] == "entropy" and row["budget"] == "59")
+    assert (missing["mean"], missing["n"], missing["trials"], missing["saw_test"]) == ("", "0", "2", "True")
+
+
+def test_annotation_saved() -> None:
+    results = [
+        *(trial for budget, auc in ((10, 60.0), (40, 80.0)) for trial in trials("random_covered", budget, [auc])),
+        *trials("hard-to-contrast", 10, [70.0]),
+        *trials("hard-to-contrast", 40, [85.0]),
+        *trials("margin", 10, [50.0]),
+    ]
+    table = saved_table(results, "bloodmnist")
+    assert table.rows == (("hard-to-contrast", "no", "50%", "≥ 0%"), ("margin", "no", "≤ 0%", "-"))
+    assert "The paper's HaCon, early on: 52%" in table.markdown()
+    assert saved_table(trials("margin", 10, [50.0])).rows == ()
+
+
+def test_correlations_beside_the_papers() -> None:
+    table = correlation_table({"random": Correlation(0.905, 0.0012, 27), "margin": None, "typiclust": None})
+    assert table.rows == (
+        ("random", "0.91", "0.0012", "27", "0.92"),
+        ("margin", "-", "-", "-", "0.70"),
+        ("typiclust", "-", "-", "-", ""),
+    )
+
+
+def test_the_papers_cells() -> None:
+    tables = paper_tables()
+    assert len(tables) == 72 + 64 + 72
+    # Three of each table, read off SCIENCE.md section 5.
+    assert tables[PaperKey(1, "pathmnist", "random", True, 449)].mean == 96.8
+    assert tables[PaperKey(1, "organamnist", "margin", False, 172)] == PaperCell(None, None)
+    assert tables[PaperKey(1, "bloodmnist", "bald", True, 119)].mean == 92.7
+    assert tables[PaperKey(6, "cifar10-lt", "hard-to-contrast", False, 37)] == PaperCell(0.8, None)
+    assert tables[PaperKey(6, "organamnist", "random", False, 69)] == PaperCell(0.98, 0.04)
+    assert tables[PaperKey(7, "cifar10-lt", "vaal", True, 620)] == PaperCell(90.3, 0.5)
+    assert {key.budget for key in tables if key.table == 7} == {124, 620, 1240, 2481, 3721, 4962}
+
+
+def test_they_are_the_shared_ones(shared: Path) -> None:
+    with open(shared / "reference" / "paper_tables.csv") as file:
+        theirs = [(int(row["table"]), row["dataset"], row["mean"], row["std"]) for row in csv.DictReader(file)]
+    text = (Path(__file__).parents[3] / "pipeline" / "evaluate" / "paper_tables.csv").read_text()
+    rows = csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
+    assert [(int(row["table"]), row["dataset"], row["mean"], row["std"]) for row in rows] == theirs
+
+
+def test_no_trials_no_rows() -> None:
+    assert strategy_table("empty", []).markdown() == "### empty\n\n| strategy | Unif. |\n| --- | --- |\n\n"
