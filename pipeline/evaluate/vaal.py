@@ -52,13 +52,18 @@ def reference_sample(n: int, size: int, seed: int) -> NDArray[np.bool_]:
 
 
 def labelled_score(
-    images: Uint8, labelled: NDArray[Any], seed: int, settings: VaalSettings | None = None, device: str = "cpu"
+    images: Uint8,
+    labelled: NDArray[Any],
+    seed: int,
+    settings: VaalSettings | None = None,
+    device: torch.device | None = None,
 ) -> Float64:
     """The discriminator's probability that each image is labelled; low = unlike what is labelled, ask for it first.
 
     Args:
         images: (N, H, W, C) uint8 of the pool, C = 1 or 3.
         labelled: (N,) bool, some of each.
+        device: none: the CPU.
 
     Returns:
         (N,).
@@ -70,7 +75,7 @@ def labelled_score(
     if not len(inside) or not len(outside):
         raise ValueError(f"{len(inside)} of {len(images)} images are labelled: there is nothing to tell apart")
     settings = settings or VaalSettings()
-    model = _Vaal(settings, seed, torch.device(device))
+    model = _Vaal(settings, seed, device or torch.device("cpu"))
     for _ in range(settings.steps):
         model.step(model.batch(images, inside), model.batch(images, outside))
     return model.score(images)

@@ -49,7 +49,7 @@ def ray_session(say: Callable[[str], None]) -> Iterator[None]:
 
 def quieten() -> None:
     """Only warnings and worse from Ray's libraries in this process; every process that runs them has its own say."""
-    for library in ("ray.data", "ray.train", "ray.tune"):
+    for library in ("ray.data", "ray.train"):
         logging.getLogger(library).setLevel(logging.WARNING)
     logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # that there are no bars: we know
 

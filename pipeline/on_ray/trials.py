@@ -7,6 +7,7 @@ that Tune insists on is a temporary one.
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 import traceback
@@ -150,7 +151,7 @@ def _trial(config: dict[str, Any], trials: Trials, share: dict[str, float]) -> d
             spec = trials.specs[name]
             result = trials.run(spec, given.data, _parts(given, trials.choices(spec)), given.resources)
     except Exception as error:  # noqa: BLE001 (recorded; the other trials go on)
-        return {"failed": traceback.format_exception_only(error)[-1].strip()}
+        return {"failed": "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]}
     trials.evaluation.store.put_if_absent(f"{trials.folder}/{name}.json", result.to_row())
     return {"failed": ""}
 
@@ -201,9 +202,14 @@ def _quiet_tune() -> Iterator[None]:
     """Tune's settings, for the time of the block."""
     before = {name: os.environ.get(name) for name in _TUNE}
     os.environ.update(_TUNE)
+    log = logging.getLogger("ray.tune")
+    level = log.level
+    # It misses its own files, and tells of every worker that was lost: both are known here.
+    log.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
+        log.setLevel(level)
         for name, value in before.items():
             if value is None:
                 del os.environ[name]
@@ -215,7 +221,8 @@ class _Watch(tune.Callback):  # type: ignore[misc] (Ray's hints are not followed
     """Says how far it is, and writes down what failed."""
 
     def __init__(self, store: Location, file: str, trials: int, done: int, say: Callable[[str], None]) -> None:
-        self._progress = Progress("trials", done + trials, say, done)
+        self._say = say
+        self._progress: Progress | None = None
         self._store, self._file = store, file
         self._done, self._left = done, trials
         self.failed: dict[str, str] = {}
@@ -237,6 +244,9 @@ class _Watch(tune.Callback):  # type: ignore[misc] (Ray's hints are not followed
             self.failed[trial.config["trial"]] = error
             self._store.write_json(self._file, self.failed)
         self._done, self._left = self._done + 1, self._left - 1
+        if self._progress is None:  # workers have started: that took longer than a trial, and would spoil the forecast
+            self._progress = Progress("trials", self._done + self._left, self._say, self._done)
+            return
         running = sum(each.status == "RUNNING" and each is not trial for each in trials)
         failed = f", {len(self.failed)} of them failed" if self.failed else ""
         self._progress.advance(f": {self._done} done{failed}, {running} running, {self._left - running} waiting")

@@ -87,7 +87,7 @@ def test_every_job_explains_flags_pools_and_settings(job: str, capsys: pytest.Ca
     assert cli.main([job, "--help"]) == 0
     said = capsys.readouterr().out
     assert said.startswith(f"usage: hacon {job} ")
-    flags = "pool labels key-column label-column image-size data-dir budget preset set config run from store workers"
+    flags = "pool labels key-column label-column image-size data-dir preset set config run from store workers"
     for words in [*(f"--{flag}" for flag in [*flags.split(), "seed"]), "npz:FILE", "folder:s3://", "pretrain.epochs"]:
         assert words in said
     assert not files(Path.cwd())
