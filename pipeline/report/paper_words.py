@@ -49,8 +49,8 @@ def read_labels(figure: LabelFigure, pool: bool) -> str:
     """How to read the label distributions."""
     first = " The first bar is the pool itself." if pool else ""
     return (
-        f"The classes of a query of {count(figure.budget)}, as shares; mean over the seeds.{first} To the right, classes "
-        "covered and the entropy of the distribution in bits, means over the seeds: the more, the more even."
+        f"The classes of a query of {count(figure.budget)}, as shares; mean over the seeds.{first} To the right, "
+        "classes covered and the entropy of the distribution in bits, means over the seeds: the more, the more even."
     )
 
 
@@ -100,8 +100,9 @@ def read_pool_map(figure: PoolMap, budget: int) -> str:
 def read_feature_map(figure: FeatureMap, budget: int) -> str:
     """How to read the map of the features."""
     return (
-        f"One dot is one image; look-alikes lie close together ({figure.method}). Marked are the {count(budget)} images "
-        "that each strategy takes first: hard-to-contrast ones are expected amid the crowds, easy ones at their rims."
+        f"One dot is one image; look-alikes lie close together ({figure.method}). Marked are the {count(budget)} "
+        "images that each strategy takes first: hard-to-contrast ones are expected amid the crowds, easy ones at the "
+        "rims."
     )
 
 
