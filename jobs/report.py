@@ -32,8 +32,9 @@ def report_job(config: RunConfig, store: Location) -> None:
 
 def paper_job(config: RunConfig, store: Location) -> None:
     """``--paper``: of a run as far as it is, and of its benchmark and cycles."""
+    pool = ingested(config, store)
     with ray_session(say):
-        page = run_paper_report(config, store, ingested(config, store), say)
+        page = run_paper_report(config, store, pool, say)
     print(f"\nThe paper's tables and figures\n  {store.show(page)}")
 
 
