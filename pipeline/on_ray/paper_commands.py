@@ -21,7 +21,7 @@ ABLATIONS = {
 """Fig. 3: strategy -> what it stands for."""
 TRUTH = ("easy-to-learn", "hard-to-learn", "ambiguous-to-learn")
 SWEPT = "hard-to-contrast"
-_BUDGETS = {
+_BUDGETS: dict[str, tuple[int, ...]] = {
     "pathmnist": (13, 26, 449, 899),
     "organamnist": (34, 69, 172, 345),
     "bloodmnist": (11, 23, 59, 119),

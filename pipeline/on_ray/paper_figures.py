@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.evaluate.cells import Cell, cells
+from pipeline.evaluate.cells import Cell, Figure, cells
 from pipeline.evaluate.coverage import entropy_bits
 from pipeline.evaluate.cycles import CycleResult, first_against_last
 from pipeline.evaluate.paper import CYCLES_R
@@ -20,7 +20,7 @@ from pipeline.evaluate.spec import RANDOM_COVERED, TrialSpec
 from pipeline.evaluate.statistics import summarise
 from pipeline.evaluate.trial import TrialResult
 from pipeline.on_ray.paper_commands import ABLATIONS, SWEPT, TRUTH
-from pipeline.on_ray.paper_tables import by_classifier, laters, one_a_query
+from pipeline.on_ray.paper_tables import by_classifier, laters, one_a_query, usual_k
 from pipeline.report.paper_data import Curve, CurveFigure, CyclesFigure, LabelBar, LabelFigure, Panel
 from pipeline.select import STRATEGIES
 
@@ -35,36 +35,35 @@ FAMILIES = {
 """Fig. 5, Fig. 7 and what is younger than the paper; each is drawn with HaCon and chance."""
 MOST_LABEL_FIGURES = 4
 AUC, COVERED = "AUC (%)", "classes covered (share)"
+UNIFORM = "Unif.: an oracle takes equally from each true class, in each strategy's order."
+_MOST = {AUC: 100.0, COVERED: 1.0}
+_BOTH: tuple[tuple[str, Figure], ...] = ((AUC, "auc"), (COVERED, "covered"))
 
 
 def auc_figures(results: Sequence[TrialResult]) -> tuple[CurveFigure, ...]:
-    """AUC by budget, family by family, plain and with the oracle's label diversity (Figs. 5 and 7)."""
+    """AUC by budget, family by family, plain and with the oracle's label diversity (Figs. 5, 7)."""
     figures = []
     several = len(by_classifier(results)) > 1
-    for classifier, trials in by_classifier(_plain_k(results)).items():
+    for classifier, trials in by_classifier(usual_k(results)).items():
         found = cells(trials, "auc")
-        families = {**FAMILIES, "Other orders": _others(found)}
         aside = f", by {classifier}" if several else ""
-        for title, names in families.items():
-            plain = [cell for cell in found if not cell.row.uniform and cell.row.strategy in (*CHANCE, HACON, *names)]
-            figures += _family(f"{title}{aside}", plain, names, f"Classifier: {classifier}.")
-        uniform = [cell for cell in found if cell.row.uniform]
-        note = f"Classifier: {classifier}. An oracle takes equally from each true class, in each strategy's order."
-        figures += _family(f"With label diversity by oracle (Unif.){aside}", uniform, tuple(STRATEGIES), note)
+        for uniform in (False, True):
+            some = [cell for cell in found if cell.row.uniform == uniform]
+            note = f"Classifier: {classifier}." + (f" {UNIFORM}" if uniform else "")
+            for title, names in {**FAMILIES, "Other orders": _others(some)}.items():
+                family = [cell for cell in some if cell.row.strategy in (*CHANCE, HACON, *names)]
+                figures += _family(f"{title}{', Unif.' if uniform else ''}{aside}", family, names, note)
     return tuple(figures)
 
 
 def ablation_figures(results: Sequence[TrialResult]) -> tuple[CurveFigure, ...]:
     """HaCon, what lacks one of its parts, and chance (Fig. 3); none where only one of them was measured."""
     figures = []
-    for classifier, trials in by_classifier(_plain_k(results)).items():
+    for classifier, trials in by_classifier(usual_k(results)).items():
         some = [trial for trial in trials if trial.spec.strategy in ABLATIONS and not trial.spec.uniform]
         if len({trial.spec.strategy for trial in some} - {"random"}) < 2:
             continue
-        panels = tuple(
-            Panel(label, _curves(cells(some, figure), lambda cell: ABLATIONS[cell.row.strategy], tuple(ABLATIONS)))
-            for label, figure in ((AUC, "auc"), (COVERED, "covered"))
-        )
+        panels = tuple(_ablations(label, cells(some, figure)) for label, figure in _BOTH)
         shown = tuple(panel for panel in panels if panel.curves)
         figures.append(CurveFigure("Ablations of HaCon", shown, f"Classifier: {classifier}."))
     return tuple(figures)
@@ -72,7 +71,7 @@ def ablation_figures(results: Sequence[TrialResult]) -> tuple[CurveFigure, ...]:
 
 def coverage_figures(results: Sequence[TrialResult]) -> tuple[CurveFigure, ...]:
     """Classes covered by budget, family by family (Fig. 10)."""
-    found = [cell for cell in cells(one_a_query(_plain_k(results)), "covered") if not cell.row.uniform]
+    found = [cell for cell in cells(one_a_query(usual_k(results)), "covered") if not cell.row.uniform]
     figures = []
     for title, names in {**FAMILIES, "Ablations": tuple(ABLATIONS), "Other orders": _others(found)}.items():
         some = [cell for cell in found if cell.row.strategy in ("random", HACON, *names)]
@@ -85,7 +84,7 @@ def sweep_figures(results: Sequence[TrialResult]) -> tuple[CurveFigure, ...]:
     figures = []
     for classifier, trials in by_classifier(results).items():
         some = [trial for trial in trials if trial.spec.strategy == SWEPT and not trial.spec.uniform]
-        panels = tuple(_swept(label, cells(some, figure)) for label, figure in ((COVERED, "covered"), (AUC, "auc")))
+        panels = tuple(_swept(label, cells(some, figure)) for label, figure in reversed(_BOTH))
         shown = tuple(panel for panel in panels if panel.curves)
         if shown:
             figures.append(CurveFigure("HaCon by the number of clusters", shown, f"Classifier: {classifier}."))
@@ -100,7 +99,7 @@ def label_figures(
     Args:
         labels: (N,) of the pool, by sample id; -1 = unknown.
     """
-    plain = [result for result in one_a_query(_plain_k(results)) if not result.spec.uniform]
+    plain = [result for result in one_a_query(usual_k(results)) if not result.spec.uniform]
     pool = np.bincount(labels[labels >= 0], minlength=classes)
     of_pool = LabelBar("the pool", tuple(pool.tolist()), _remark((pool > 0).sum(), classes, entropy_bits(labels)))
     figures = []
@@ -141,13 +140,6 @@ def cycle_figures(results: Sequence[CycleResult]) -> tuple[CyclesFigure, ...]:
     return tuple(figures)
 
 
-def _plain_k(results: Sequence[TrialResult]) -> list[TrialResult]:
-    """Without what was made for a sweep of K: the K that most trials have."""
-    ks = [result.spec.k for result in results]
-    usual = max(dict.fromkeys(ks), key=ks.count, default=None)
-    return [result for result in results if result.spec.k == usual]
-
-
 def _others(found: Sequence[Cell]) -> tuple[str, ...]:
     """Strategies that no family names: of new ones, and published orders."""
     named = {*CHANCE, *ABLATIONS, *(name for names in FAMILIES.values() for name in names)}
@@ -159,13 +151,21 @@ def _family(title: str, of: Sequence[Cell], names: Sequence[str], note: str, lab
     namer = _namer([cell.row for cell in of])
     made = _curves(of, lambda cell: namer(cell.row))
     own = {cell.row.strategy for cell in of if cell.complete} & {*names}
-    return [CurveFigure(title, (Panel(label, made),), note)] if own else []
+    return [CurveFigure(title, (Panel(label, made, _MOST[label]),), note)] if own else []
 
 
-def _curves(of: Sequence[Cell], name: Callable[[Cell], str], order: Sequence[str] = ()) -> tuple[Curve, ...]:
+def _ablations(label: str, of: Sequence[Cell]) -> Panel:
+    order = tuple(ABLATIONS)
+    namer = _namer([cell.row for cell in of])
+    ordered = sorted(of, key=lambda cell: order.index(cell.row.strategy))
+    curves = _curves(ordered, lambda cell: namer(cell.row).replace(cell.row.strategy, ABLATIONS[cell.row.strategy], 1))
+    return Panel(label, curves, _MOST[label])
+
+
+def _curves(of: Sequence[Cell], name: Callable[[Cell], str]) -> tuple[Curve, ...]:
     """One for each name, over the budgets at which every trial has the figure."""
     groups: dict[str, list[Cell]] = {}
-    for cell in sorted(of, key=lambda cell: order.index(cell.row.strategy) if order else 0):
+    for cell in of:
         if cell.complete:
             groups.setdefault(name(cell), []).append(cell)
     return tuple(_curve(each, [(cell.budget, cell) for cell in group]) for each, group in groups.items())
@@ -187,7 +187,8 @@ def _swept(label: str, of: Sequence[Cell]) -> Panel:
         k = replace(cell.row, budget=cell.budget).clusters
         if cell.complete:
             groups.setdefault(f"{cell.budget:,} images{tau}", {}).setdefault(k, cell)
-    return Panel(label, tuple(_curve(name, list(at.items())) for name, at in groups.items() if len(at) > 1))
+    curves = tuple(_curve(name, list(at.items())) for name, at in groups.items() if len(at) > 1)
+    return Panel(label, curves, _MOST[label])
 
 
 def _namer(rows: Sequence[TrialSpec]) -> Callable[[TrialSpec], str]:
@@ -223,7 +224,7 @@ def _remark(covered: float, classes: int, entropy: float) -> str:
 
 
 def _cycle_curve(name: str, curves: Sequence[CycleResult]) -> Curve:
-    sizes = [point.labelled for point in curves[0].points]
+    sizes = sorted({point.labelled for curve in curves for point in curve.points})
     found = [
         summarise([point.auc for curve in curves for point in curve.points if point.labelled == size]) for size in sizes
     ]

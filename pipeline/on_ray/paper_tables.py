@@ -27,22 +27,25 @@ def benchmark_tables(results: Sequence[TrialResult], dataset: str | None, comman
     if not results:
         return ()
     number = 7 if dataset == "cifar10-lt" else 1
+    usual = usual_k(results)
     tables = []
-    for classifier, trials in by_classifier(results).items():
+    for classifier, trials in by_classifier(usual).items():
         notes = tuple(dict.fromkeys(trial.note for trial in trials if trial.note))
         made = strategy_table(f"Table {number}: AUC in percent, by {classifier}", cells(trials, "auc", number, dataset))
         tables.append(_laid_out(made, command, notes))
         tables.append(_laid_out(saved_table(trials, dataset), command, (f"Classifier: {classifier}.",)))
-    queries = one_a_query(results)
-    tables.append(
-        _laid_out(
-            strategy_table("Table 6: share of the classes covered", cells(queries, "covered", 6, dataset)), command
-        )
-    )
+    queries = one_a_query(usual)
+    covered = strategy_table("Table 6: share of the classes covered", cells(queries, "covered", 6, dataset))
+    tables.append(_laid_out(covered, command))
     tables.append(_minor("Entropy of the classes, in bits", queries, "entropy", command))
-    for classifier, trials in by_classifier(results).items():
+    for classifier, trials in by_classifier(usual).items():
         tables.append(_minor(f"Accuracy in percent, by {classifier}", trials, "accuracy", command))
         tables.append(_minor(f"Balanced accuracy in percent, by {classifier}", trials, "balanced_accuracy", command))
+    if len(usual) < len(results):
+        swept = {result.spec.strategy for result in results if result.spec.k != usual[0].spec.k}
+        some = [result for result in results if result.spec.strategy in swept]
+        tables.append(_minor("By the number of clusters: share of the classes covered", some, "covered", command))
+        tables.append(_minor("By the number of clusters: AUC in percent", some, "auc", command))
     return tuple(tables)
 
 
@@ -64,6 +67,13 @@ def one_a_query(results: Sequence[TrialResult]) -> list[TrialResult]:
         shared = spec if spec.scorer == "labelled" else replace(spec, classifier=results[0].spec.classifier)
         found.setdefault(shared, replace(result, spec=shared))
     return list(found.values())
+
+
+def usual_k(results: Sequence[TrialResult]) -> list[TrialResult]:
+    """Without what was made for a sweep of K: those of the K that most trials have."""
+    ks = [result.spec.k for result in results]
+    usual = max(dict.fromkeys(ks), key=ks.count, default=None)
+    return [result for result in results if result.spec.k == usual]
 
 
 def by_classifier(results: Sequence[Any]) -> dict[str, list[Any]]:

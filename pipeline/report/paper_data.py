@@ -63,10 +63,11 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """Curves on the same axes; ``label`` names what is measured."""
+    """Curves on the same axes. ``label``: what is measured; ``most``: the largest that it can be, if there is such."""
 
     label: str
     curves: tuple[Curve, ...]
+    most: float | None = None
 
 
 @dataclass(frozen=True)

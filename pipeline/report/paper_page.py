@@ -69,10 +69,10 @@ def render_paper(data: PaperData) -> str:
 
 
 def cell_lines(text: str) -> list[list[tuple[str, bool]]]:
-    """A cell's text as lines, each of (words, whether bold): see ``PaperTable``."""
+    """A cell's text as lines, each of (words, whether bold): see ``PaperTable``. An interval has a line of its own."""
     return [
         [(part, bool(number % 2)) for number, part in enumerate(line.split("**")) if part]
-        for line in text.split("; ")
+        for line in text.replace(" [", "; [").split("; ")
         if line
     ]
 
@@ -92,7 +92,7 @@ def _tiles(data: PaperData) -> list[tuple[str, str]]:
 def _sections(data: PaperData) -> list[Section]:
     commands = data.commands
     curves = (
-        *[_curves(each, "Figs. 5 and 7", paper_words.READ_AUC, commands.benchmark) for each in data.auc],
+        *[_curves(each, "Figs. 5, 7", paper_words.READ_AUC, commands.benchmark) for each in data.auc],
         *[_dots(each, commands.ablations) for each in data.ablations],
         *[_curves(each, "Fig. 10", paper_words.READ_COVERAGE, commands.benchmark) for each in data.coverage],
         *[_curves(each, "Fig. 17", paper_words.READ_SWEEP, commands.sweep, "K, clusters") for each in data.sweep],
@@ -152,7 +152,7 @@ def _dots(figure: CurveFigure, command: str) -> Shown:
 def _labels(figure: LabelFigure, data: PaperData) -> Shown:
     return Shown(
         f"Classes of a query of {words.count(figure.budget)}",
-        "Figs. 2, 8 and 11",
+        "Figs. 2, 8, 11",
         data_uri("image/svg+xml", figures.svg(figures.label_bars(figure.bars, data.classes))),
         f"Shares of {len(data.classes)} classes in the queries of {len(figure.bars)} strategies.",
         paper_words.read_labels(figure, pool=figure.bars[0].name == "the pool"),
@@ -161,9 +161,9 @@ def _labels(figure: LabelFigure, data: PaperData) -> Shown:
 
 
 def _cycles(figure: CyclesFigure, command: str) -> list[Shown]:
-    curves = figures.curves([Panel("AUC (%)", figure.curves)], "images labelled", log=False)
+    curves = figures.curves([Panel("AUC (%)", figure.curves, 100)], "images labelled", log=False)
     against = figures.first_against_last(figure)
-    paper = "Figs. 6 and 14 to 16"
+    paper = "Figs. 6, 14 to 16"
     return [
         Shown(
             f"Then {figure.later}: the curves",
@@ -191,7 +191,7 @@ def _pool_map(figure: PoolMap, data: PaperData) -> Shown:
     contrast = figure.kind == "contrast"
     return Shown(
         f"Dataset map from {'contrast' if contrast else 'ground truth'}",
-        "Figs. 4, 12 and 13",
+        "Figs. 4, 12, 13",
         data_uri("image/png", figures.png(drawn)),
         f"Density of {words.count(len(figure.mean))} images, with {', '.join(figure.selections)} marked.",
         paper_words.read_pool_map(figure, data.budget),

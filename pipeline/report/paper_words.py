@@ -21,8 +21,8 @@ READ_SWEEP = (
     f"{BAND} K is the number of clusters that take turns; the paper finds the best coverage where K is the budget."
 )
 HOW_TO_READ_TABLES = (
-    "A cell: mean and standard deviation over the seeds, the 95% interval of the mean, and the paper's own number for "
-    "the same strategy and budget, where it has one."
+    "A cell: mean and standard deviation over the seeds, [the 95% interval of the mean], and the paper's own number "
+    "for the same strategy and budget, where it has one."
 )
 
 
@@ -41,7 +41,7 @@ def lede(data: PaperData) -> str:
         return "Nothing was measured in this run yet; below are the commands that do it."
     return (
         f"{' and '.join(measured).capitalize()}: strategies choose which images to label, a classifier learns from "
-        "them, the test split judges. Labels are used for the judging, and by no strategy that is not marked."
+        "them, the test split judges. Labels are for judging; strategies that saw some are marked \u2020 or \u2021."
     )
 
 
@@ -72,7 +72,7 @@ def correlation(figure: CyclesFigure) -> str:
     paper = "" if figure.paper_r is None else f"; the paper: r = {figure.paper_r:.2f}"
     if figure.r is None or figure.p is None:
         return f"{figure.n} curve(s) are too few, or too much alike, for a correlation{paper}."
-    return f"Pearson's r = {figure.r:.2f}, p = {_p(figure.p)}, {count(figure.n)} curves{paper}."
+    return f"Pearson's r = {figure.r:.2f}, p = {figure.p:.2g}, {count(figure.n)} curves{paper}."
 
 
 def read_against(figure: CyclesFigure) -> str:
@@ -116,7 +116,3 @@ MISSING: Mapping[str, str] = {
     "truth": "Dataset map from ground truth, Figs. 4, 12 and 13",
 }
 """What is left out, by the part of the page that is missing."""
-
-
-def _p(value: float) -> str:
-    return f"{value:.2g}" if value >= 0.001 else f"{value:.0e}"

@@ -37,7 +37,7 @@ def curves(panels: Sequence[Panel], xlabel: str, *, log: bool = True) -> Figure:
     for axes, panel in zip(rows, panels, strict=True):
         for curve in panel.curves:
             _line(axes, curve, look[curve.name])
-        _values(axes, panel.label)
+        _values(axes, panel.label, panel.most)
     at = sorted({x for panel in panels for curve in panel.curves for x in curve.x})
     _budgets(rows[-1], at, xlabel, log=log)
     _legend(figure, names, look)
@@ -60,7 +60,7 @@ def dots(panels: Sequence[Panel], xlabel: str) -> Figure:
                 [place[x] + aside for x in curve.x], curve.mean, yerr=curve.std, fmt=each.marker, color=each.colour,
                 markersize=7, elinewidth=1.6, capsize=3, markeredgecolor="white", markeredgewidth=0.7,
             )  # fmt: skip
-        _values(axes, panel.label)
+        _values(axes, panel.label, panel.most)
         for edge in range(1, len(at)):
             axes.axvline(edge - 0.5, color=GRID, linewidth=1)
     style(rows[-1], xlabel, "")
@@ -85,7 +85,7 @@ def label_bars(bars: Sequence[LabelBar], classes: Sequence[str]) -> Figure:
         )
         left += shares[:, number]
     beside = blended_transform_factory(axes.transAxes, axes.transData)
-    for at, bar in zip(place, bars, strict=True):
+    for at, bar in enumerate(bars):
         axes.text(1.015, at, bar.remark, transform=beside, va="center", fontsize=9, color=MUTED)
     style(axes, "", "")
     axes.set_yticks(place, [bar.name for bar in bars])
@@ -106,8 +106,10 @@ def first_against_last(cycles: CyclesFigure) -> Figure:
     for name, pairs in cycles.pairs.items():
         first, last = np.array(pairs, np.float64).reshape(-1, 2).T
         each = look[name]
-        edge = {} if each.marker == "x" else {"edgecolors": "white", "linewidths": 0.7}
-        axes.scatter(first, last, s=58, color=each.colour, marker=each.marker, zorder=each.over, label=name, **edge)
+        axes.scatter(
+            first, last, s=58, color=each.colour, marker=each.marker, edgecolors="white", linewidths=0.7,
+            zorder=each.over, label=name,
+        )  # fmt: skip
     every = np.array([pair for pairs in cycles.pairs.values() for pair in pairs], np.float64)
     if cycles.r is not None:
         slope, offset = np.polyfit(every[:, 0], every[:, 1], 1)
@@ -123,6 +125,8 @@ def first_against_last(cycles: CyclesFigure) -> Figure:
 
 def _line(axes: Axes, curve: Curve, look: Look) -> None:
     x, mean, std = (np.array(each, np.float64) for each in (curve.x, curve.mean, curve.std))
+    if len(x) == 1:  # no band to see
+        axes.errorbar(x, mean, yerr=std, fmt="none", ecolor=look.colour, elinewidth=1.2, capsize=3)
     axes.fill_between(x, mean - std, mean + std, color=look.colour, alpha=0.13, linewidth=0, zorder=1, gid=curve.name)
     axes.plot(
         x, mean, color=look.colour, linestyle=look.dash, linewidth=look.width, marker=look.marker, markersize=5,
@@ -130,10 +134,14 @@ def _line(axes: Axes, curve: Curve, look: Look) -> None:
     )  # fmt: skip
 
 
-def _values(axes: Axes, label: str) -> None:
+def _values(axes: Axes, label: str, most: float | None = None) -> None:
+    """``most``: nothing can be above it, so no band is drawn there."""
     style(axes, "", "")
     name_above(axes, label)
     axes.yaxis.set_major_locator(MaxNLocator(5))
+    low, high = axes.get_ylim()
+    if most is not None and high > most:
+        axes.set_ylim(low, most + 0.015 * (most - low))
 
 
 def _budgets(axes: Axes, at: Sequence[float], xlabel: str, *, log: bool) -> None:

@@ -23,8 +23,9 @@ class Look:
 NAMED = {
     "hard-to-contrast": Look(QUERY, "o", "-", 2.6, 4),
     "random": Look(INK, "s", (0, (4, 2)), 1.8, 3),
-    "random_covered": Look(INK, "x", (0, (1, 1.5)), 1.8, 3),
+    "random_covered": Look(INK, "d", (0, (1, 1.5)), 1.8, 3),
 }
+NAMED["HaCon"] = NAMED["hard-to-contrast"]
 """The two that every figure is about: the paper's own in the query's orange, and chance in ink."""
 # Okabe and Ito's colours for all eyes, less those too near the query's.
 _COLOURS = (

@@ -57,6 +57,18 @@ def test_curves_are_means_with_a_standard_deviation_to_either_side() -> None:
     assert [label.get_text() for label in axes.get_xticklabels()] == ["11", "23", "59"]
 
 
+def test_nothing_is_drawn_above_what_can_be() -> None:
+    curve = Curve("random", (1, 2), (0.5, 1.0), (0.3, 0.2))
+    free, bounded = (figures.curves([Panel("share", (curve,), most)], "x").axes[0] for most in (None, 1.0))
+    assert free.get_ylim()[1] > 1.1 and 1 < bounded.get_ylim()[1] < 1.02
+
+
+def test_a_single_point_shows_its_spread() -> None:
+    axes = figures.curves([Panel("AUC", (Curve("random", (59,), (90.0,), (2.0,)),))], "x").axes[0]
+    (bar,) = axes.containers[0].lines[2]
+    assert bar.get_segments()[0][:, 1].tolist() == [88.0, 92.0]
+
+
 def test_a_strategy_looks_alike_in_every_panel_and_unlike_all_others() -> None:
     names = ["random", "hard-to-contrast", *(f"s{number}" for number in range(22))]
     many = tuple(Curve(name, (1, 2), (0, 1), (0, 0)) for name in names)
@@ -81,9 +93,9 @@ def test_dots_stand_at_their_budget_with_their_spread() -> None:
     above, below = figure.axes
     assert [label.get_text() for label in below.get_xticklabels()] == ["11", "23", "59"]
     first, second = above.containers
-    np.testing.assert_array_equal(np.round(first.lines[0].get_xdata()), [0, 1, 2])
-    np.testing.assert_array_equal(np.round(second.lines[0].get_xdata()), [1, 2])
-    assert first.lines[0].get_xdata()[1] < second.lines[0].get_xdata()[0]
+    # Two names share the 0.72 about each budget's place.
+    np.testing.assert_allclose(np.array(first.lines[0].get_xdata(), float), [-0.18, 0.82, 1.82])
+    np.testing.assert_allclose(np.array(second.lines[0].get_xdata(), float), [1.18, 2.18])
     ends = np.array([segment[:, 1] for segment in first.lines[2][0].get_segments()])
     np.testing.assert_allclose(ends, [[78, 82], [84, 86], [90.5, 91.5]])
     assert len(below.containers) == 1

@@ -97,6 +97,16 @@ def test_long_tailed_cifar_is_table_7() -> None:
     assert table.rows == (("coreset‡", "yes", "**90.0**; paper 89.7 ± 1.3"),)
 
 
+def test_a_sweep_of_k_has_tables_of_its_own() -> None:
+    results = [trial("hard-to-contrast", k=k, covered=0.5) for k in (5, 10)]
+    results += [trial(name, seed=seed) for name in ("hard-to-contrast", "coreset") for seed in (0, 1)]
+    tables = {table.title: table for table in benchmark_tables(results, None, "")}
+    rows = [row[0] for row in tables["Table 6: share of the classes covered"].rows]
+    assert rows == ["hard-to-contrast", "coreset"]
+    swept = tables["By the number of clusters: share of the classes covered"]
+    assert swept.minor and [row[0] for row in swept.rows] == [f"hard-to-contrast (k={k})" for k in ("None", 5, 10)]
+
+
 def test_no_trials_no_tables() -> None:
     assert benchmark_tables([], "bloodmnist", "x") == () == cycle_tables([], "x")
 
@@ -121,11 +131,15 @@ def test_curves_by_budget_leave_out_what_is_not_complete() -> None:
 def test_every_strategy_has_its_place() -> None:
     results = [trial(name, uniform=uniform) for name in (*STRATEGIES, "authors:hard") for uniform in (False, True)]
     figures = auc_figures(results)
-    assert {name for figure in figures[:-1] for name in drawn(figure)} == {*STRATEGIES, "authors:hard"} - {
-        *("pixel-clusters", "closest-to-centroid", "lowest-confidence")  # these are the ablations'
-    }
-    assert figures[-2].title == "Other orders" and "authors:hard" in drawn(figures[-2])
-    assert "oracle" in figures[-1].title and drawn(figures[-1]).keys() == {*STRATEGIES}
+    oracles = [figure for figure in figures if ", Unif." in figure.title]
+    plain = [figure for figure in figures if figure not in oracles]
+    # The others are the ablations'.
+    expected = {*STRATEGIES, "authors:hard"} - {"pixel-clusters", "closest-to-centroid", "lowest-confidence"}
+    for some in (plain, oracles):
+        assert {name for figure in some for name in drawn(figure)} == expected
+        assert some[-1].title.startswith("Other orders") and "authors:hard" in drawn(some[-1])
+        assert all({"random", "hard-to-contrast"} <= drawn(figure).keys() for figure in some)
+    assert all("an oracle" in figure.note for figure in oracles)
     covered = {name for figure in coverage_figures(results) for name in drawn(figure)}
     assert covered == {*STRATEGIES, "authors:hard"}
 

@@ -38,7 +38,9 @@ TABLE = PaperTable(
 )
 COMMANDS = Commands(**{each.name: f"hacon make-{each.name}" for each in fields(Commands)})
 CURVE = CurveFigure("By <budget>", (Panel("AUC (%)", (Curve("random", (1, 2), (3, 4), (0, 0)),)),), "A note.")
-CYCLES = CyclesFigure("margin", CURVE.panels[0].curves, {"random": ((80.0, 90.0),) * 3}, 0.981, 0.0123, 0.70)
+CYCLES = CyclesFigure(
+    "margin", CURVE.panels[0].curves, {"random": ((80.0, 90.0), (81.0, 91.0), (84.0, 93.0))}, 0.981, 0.0123, 0.70
+)
 
 
 @pytest.fixture(autouse=True)
@@ -80,8 +82,8 @@ def test_cells_hold_the_numbers_that_were_given() -> None:
     cells = [cell for cell in page.elements if cell.tag in ("td", "th")]
     assert [cell.text for cell in cells[:4]] == ["strategy", "Unif.", "59", "119"]
     texts = [cell.text for cell in page.all("td")]
-    assert texts == ["no", "91.0 ± 1.4 [90.0, 92.0]paper 93.2 ± 1.5", "-paper -", "no", "95.0", ""]
-    assert len([line for line in page.all("span") if line.inside[-1] == "td."]) == 7
+    assert texts == ["no", "91.0 ± 1.4[90.0, 92.0]paper 93.2 ± 1.5", "-paper -", "no", "95.0", ""]
+    assert len([line for line in page.all("span") if line.inside[-1] == "td."]) == 8
     assert [element.text for element in page.all("b") if "li.tile" not in element.inside] == ["95.0"]
     assert [e.text for e in page.all("th") if e.attributes.get("scope") == "row"] == ["random", "hard-to-contrast†"]
     assert "† its scorer was trained on the test split's labels." in page.text
@@ -93,7 +95,10 @@ def test_cells_hold_the_numbers_that_were_given() -> None:
     [
         ("", []),
         ("-", [[("-", False)]]),
-        ("**95.0** ± 0.3; paper 96", [[("95.0", True), (" ± 0.3", False)], [("paper 96", False)]]),
+        (
+            "**95.0** ± 0.3 [94, 96]; paper 96",
+            [[("95.0", True), (" ± 0.3", False)], [("[94, 96]", False)], [("paper 96", False)]],
+        ),
     ],
 )
 def test_a_cell_is_cut_into_lines(text: str, lines: list[list[tuple[str, bool]]]) -> None:
