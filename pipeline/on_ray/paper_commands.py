@@ -8,6 +8,7 @@ from pipeline.config import RunConfig, this_run
 from pipeline.evaluate.cycles import LATER, CycleResult
 from pipeline.evaluate.spec import RANDOM_COVERED, TrialSpec
 from pipeline.evaluate.trial import TrialResult
+from pipeline.on_ray.paper_tables import usual_k
 from pipeline.report.paper_data import Commands
 from pipeline.select import STRATEGIES
 
@@ -44,7 +45,8 @@ def commands(
     some = f"hacon benchmark {run} --budgets {budgets} --seeds {_seeds(specs)}{classifier}"
     return Commands(
         page=f"hacon report --paper {run}",
-        benchmark=benchmark_command(config, specs) or f"{some} --strategies all --uniform both",
+        benchmark=benchmark_command(config, [trial.spec for trial in usual_k(trials)])
+        or f"{some} --strategies all --uniform both",
         ablations=f"{some} --strategies {','.join(ABLATIONS)}",
         sweep=f"for k in {swept}; do {some} --strategies {SWEPT} --k $k; done",
         cycles=_cycles(run, curves),

@@ -81,7 +81,7 @@ def paper_data(config: RunConfig, store: Location, pool: PoolManifest, say: Call
         classes=pool.classes or (),
         trials=len(trials),
         commands=made_by,
-        tables=benchmark_tables(trials, dataset, made_by.benchmark),
+        tables=benchmark_tables(trials, dataset, made_by.benchmark, made_by.sweep),
         auc=auc_figures(trials),
         ablations=ablation_figures(trials),
         coverage=coverage_figures(trials),

@@ -17,12 +17,14 @@ from pipeline.evaluate.trial import TrialResult
 from pipeline.report.paper_data import PaperTable
 
 
-def benchmark_tables(results: Sequence[TrialResult], dataset: str | None, command: str) -> tuple[PaperTable, ...]:
+def benchmark_tables(
+    results: Sequence[TrialResult], dataset: str | None, command: str, sweep: str
+) -> tuple[PaperTable, ...]:
     """Tables 1 or 7 and the annotation saved for each classifier, Table 6, and the minor figures.
 
     Args:
         dataset: whose numbers of the paper are set beside ours.
-        command: what made the trials.
+        command: what made the trials. sweep: what made those of a sweep of K.
     """
     if not results:
         return ()
@@ -44,8 +46,8 @@ def benchmark_tables(results: Sequence[TrialResult], dataset: str | None, comman
     if len(usual) < len(results):
         swept = {result.spec.strategy for result in results if result.spec.k != usual[0].spec.k}
         some = [result for result in results if result.spec.strategy in swept]
-        tables.append(_minor("By the number of clusters: share of the classes covered", some, "covered", command))
-        tables.append(_minor("By the number of clusters: AUC in percent", some, "auc", command))
+        tables.append(_minor("By the number of clusters: share of the classes covered", some, "covered", sweep))
+        tables.append(_minor("By the number of clusters: AUC in percent", some, "auc", sweep))
     return tuple(tables)
 
 

@@ -1,6 +1,6 @@
 """The reports' figures. The only folder that imports matplotlib; no pyplot, so no global state.
 
-Every function returns a ``Figure`` about 560 CSS pixels wide; ``png`` and ``svg`` turn it into
+Every function returns a ``Figure`` of 460 or 560 CSS pixels' width; ``png`` and ``svg`` turn it into
 bytes. In all of them orange is the query, or the paper's strategy, and blue-grey is the pool.
 """
 

@@ -13,12 +13,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import blended_transform_factory
 
-from pipeline.report.figures.canvas import GRID, INK, MUTED, blank, canvas, name_above, style
+from pipeline.report.figures.canvas import GRID, INK, MUTED, NARROW_IN, blank, canvas, name_above, style
 from pipeline.report.figures.looks import Look, looks
 from pipeline.report.paper_data import Curve, CyclesFigure, LabelBar, Panel
 
 _LEGEND_ROW_IN = 0.23
-_NARROW_NAME = 20
+_SHORT_NAME, _LONG_NAME = 13, 22
+"""Letters of names that stand three in a row, and two."""
 _TICKS_APART = 0.045
 """Share of the axis that two written budgets are apart, at least."""
 
@@ -32,7 +33,7 @@ def curves(panels: Sequence[Panel], xlabel: str, *, log: bool = True) -> Figure:
     """
     names = _names(panels)
     look = looks(names)
-    figure = blank(0.5 + 3.1 + 1.9 * (len(panels) - 1) + _legend_height(names))
+    figure = blank(0.5 + 2.6 + 1.7 * (len(panels) - 1) + _legend_height(names), NARROW_IN)
     rows = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for axes, panel in zip(rows, panels, strict=True):
         for curve in panel.curves:
@@ -50,7 +51,7 @@ def dots(panels: Sequence[Panel], xlabel: str) -> Figure:
     look = looks(names)
     at = sorted({x for panel in panels for curve in panel.curves for x in curve.x})
     place = {x: number for number, x in enumerate(at)}
-    figure = blank(0.5 + 2.3 * len(panels) + _legend_height(names))
+    figure = blank(0.5 + 2.0 * len(panels) + _legend_height(names), NARROW_IN)
     rows = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for axes, panel in zip(rows, panels, strict=True):
         for curve in panel.curves:
@@ -72,8 +73,8 @@ def dots(panels: Sequence[Panel], xlabel: str) -> Figure:
 
 def label_bars(bars: Sequence[LabelBar], classes: Sequence[str]) -> Figure:
     """Each strategy's share of every class, as one bar of its own (the paper's Figs. 2, 8, 11)."""
-    columns = 2 if max(map(len, classes)) > _NARROW_NAME else 3
-    figure, axes = canvas(0.5 + 0.27 * len(bars) + _LEGEND_ROW_IN * -(-len(classes) // columns))
+    columns = _columns(classes)
+    figure, axes = canvas(0.5 + 0.25 * len(bars) + _legend_height(classes), NARROW_IN)
     place = np.arange(len(bars))
     counts = np.array([bar.counts for bar in bars], np.float64).reshape(len(bars), len(classes))
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1e-12)
@@ -102,7 +103,7 @@ def first_against_last(cycles: CyclesFigure) -> Figure:
     """Every curve's first AUC (x) and last (y), by initial strategy (the paper's Figs. 14 to 16)."""
     names = list(cycles.pairs)
     look = looks(names)
-    figure, axes = canvas(0.5 + 3.1 + _legend_height(names))
+    figure, axes = canvas(0.5 + 2.6 + _legend_height(names), NARROW_IN)
     for name, pairs in cycles.pairs.items():
         first, last = np.array(pairs, np.float64).reshape(-1, 2).T
         each = look[name]
@@ -166,7 +167,7 @@ def _names(panels: Sequence[Panel]) -> list[str]:
 
 def _columns(names: Sequence[str]) -> int:
     longest = max(map(len, names), default=0)
-    return 1 if longest > 2 * _NARROW_NAME else 2 if longest > _NARROW_NAME else 3
+    return 1 if longest > _LONG_NAME else 2 if longest > _SHORT_NAME else 3
 
 
 def _legend_height(names: Sequence[str]) -> float:

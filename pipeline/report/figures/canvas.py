@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 
 CSS_DPI = 100
 WIDTH_IN = 5.6
+NARROW_IN = 4.6
+"""Of figures with many names: the page shows them as large, and so their letters larger."""
 QUERY = "#d9480f"
 INK = "#22303c"
 MUTED = "#5d6b78"
@@ -19,16 +21,16 @@ LINE = "#2b6a99"
 GRID = "#e6ebf0"
 
 
-def blank(height_in: float) -> Figure:
-    """An empty figure of the page's width."""
-    figure = Figure(figsize=(WIDTH_IN, height_in), dpi=CSS_DPI, layout="constrained", facecolor="white")
+def blank(height_in: float, width_in: float = WIDTH_IN) -> Figure:
+    """An empty figure."""
+    figure = Figure(figsize=(width_in, height_in), dpi=CSS_DPI, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
 
-def canvas(height_in: float) -> tuple[Figure, Axes]:
-    """A figure of the page's width with one pair of axes."""
-    figure = blank(height_in)
+def canvas(height_in: float, width_in: float = WIDTH_IN) -> tuple[Figure, Axes]:
+    """A figure with one pair of axes."""
+    figure = blank(height_in, width_in)
     return figure, figure.subplots()
 
 

@@ -65,7 +65,7 @@ def test_table_1_has_our_numbers_and_the_papers() -> None:
         trial("hard-to-contrast", auc=95.0),
         trial("margin", auc=None, saw_test=True),
     ]
-    tables = {table.title: table for table in benchmark_tables(results, "bloodmnist", "the command")}
+    tables = {table.title: table for table in benchmark_tables(results, "bloodmnist", "the command", "")}
     auc = tables["Table 1: AUC in percent, by probe"]
     assert auc.header == ("strategy", "Unif.", "59")
     # Mean 91, standard deviation sqrt(2), and the mean of two draws is 90, 91 or 92.
@@ -86,13 +86,15 @@ def test_table_6_counts_each_query_once_whatever_learned_from_it() -> None:
         for classifier in ("probe", "paper")
         for seed, covered in enumerate((0.5, 1.0))
     ]
-    (covered,) = [table for table in benchmark_tables(results, "bloodmnist", "") if table.title.startswith("Table 6")]
+    (covered,) = [
+        table for table in benchmark_tables(results, "bloodmnist", "", "") if table.title.startswith("Table 6")
+    ]
     assert covered.rows == (("coreset", "no", "**0.75** ± 0.35 [0.50, 1.00]; paper 0.63"),)
 
 
 def test_long_tailed_cifar_is_table_7() -> None:
     results = [trial("coreset", 620, classifier="paper", uniform=True, oracle=True)]
-    table = benchmark_tables(results, "cifar10-lt", "")[0]
+    table = benchmark_tables(results, "cifar10-lt", "", "")[0]
     assert table.title == "Table 7: AUC in percent, by paper"
     assert table.rows == (("coreset‡", "yes", "**90.0**; paper 89.7 ± 1.3"),)
 
@@ -100,15 +102,16 @@ def test_long_tailed_cifar_is_table_7() -> None:
 def test_a_sweep_of_k_has_tables_of_its_own() -> None:
     results = [trial("hard-to-contrast", k=k, covered=0.5) for k in (5, 10)]
     results += [trial(name, seed=seed) for name in ("hard-to-contrast", "coreset") for seed in (0, 1)]
-    tables = {table.title: table for table in benchmark_tables(results, None, "")}
+    tables = {table.title: table for table in benchmark_tables(results, None, "", "the sweep")}
     rows = [row[0] for row in tables["Table 6: share of the classes covered"].rows]
     assert rows == ["hard-to-contrast", "coreset"]
     swept = tables["By the number of clusters: share of the classes covered"]
-    assert swept.minor and [row[0] for row in swept.rows] == [f"hard-to-contrast (k={k})" for k in ("None", 5, 10)]
+    assert swept.minor and swept.command == "the sweep"
+    assert [row[0] for row in swept.rows] == [f"hard-to-contrast (k={k})" for k in ("None", 5, 10)]
 
 
 def test_no_trials_no_tables() -> None:
-    assert benchmark_tables([], "bloodmnist", "x") == () == cycle_tables([], "x")
+    assert benchmark_tables([], "bloodmnist", "x", "y") == () == cycle_tables([], "x")
 
 
 # ---- figures -----------------------------------------------------------------------------
