@@ -66,6 +66,8 @@ _OWN_FLAGS = {
     },
 }
 """Job -> flags that it alone has, each short for GROUP.FLAG where the group is called as the job."""
+_SWITCHES = {"report": {"paper": "instead: the paper's tables and figures, of what benchmark and cycles left"}}
+"""Job -> flags without a value that ask for something else of it."""
 
 _EPILOG = """\
 pools
@@ -114,6 +116,8 @@ def parser(name: str) -> argparse.ArgumentParser:
     run = parse.add_argument_group("run")
     if name not in _OWN_FLAGS:
         run.add_argument("--budget", metavar="B", help="how many images to label")
+    for flag, purpose in _SWITCHES.get(name, {}).items():
+        run.add_argument(f"--{flag}", action="store_true", help=purpose)
     run.add_argument("--preset", metavar="NAME", help=f"{', '.join(PRESETS)} (default: small)")
     run.add_argument("--set", metavar="KEY=VALUE", action="append", nargs="+", help="any setting; may come again")
     run.add_argument("--config", metavar="FILE", help="a YAML file of settings, under the flags")
@@ -179,11 +183,17 @@ def save_config(config: RunConfig, store: Location, *, first: bool = False) -> N
     store.write_bytes(f"runs/{config.run}/config.yaml", text.encode())
 
 
-def run_job(name: str, job: Job, argv: Sequence[str] | None) -> int:
-    """Parse, configure, run. Bad input ends with one sentence and exit code 2; a bug with its traceback."""
+def run_job(name: str, job: Job, argv: Sequence[str] | None, **instead: Job) -> int:
+    """Parse, configure, run. Bad input ends with one sentence and exit code 2; a bug with its traceback.
+
+    Args:
+        instead: jobs by the switch that asks for them.
+    """
     try:
-        config, store = configure(vars(parser(name).parse_args(argv)))
-        job(config, store)
+        arguments = vars(parser(name).parse_args(argv))
+        config, store = configure(arguments)
+        chosen = next((other for switch, other in instead.items() if switch in arguments), job)
+        chosen(config, store)
     except InputError as error:
         print(f"hacon {name}: {error}", file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""everything -> runs/<run>/report: one self-contained page."""
+"""everything -> runs/<run>/report: one self-contained page; with --paper, one of the paper's tables and figures."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from jobs.arguments import run_job
 from pipeline.config import RunConfig
 from pipeline.on_ray.ingest import ingested
+from pipeline.on_ray.paper_report import run_paper_report
 from pipeline.on_ray.report import PAGE, next_command, run_report
 from pipeline.on_ray.session import ray_session
 from pipeline.progress import say
@@ -29,9 +30,17 @@ def report_job(config: RunConfig, store: Location) -> None:
     )
 
 
+def paper_job(config: RunConfig, store: Location) -> None:
+    """``--paper``: of a run as far as it is, and of its benchmark and cycles."""
+    pool = ingested(config, store)
+    with ray_session(say):
+        page = run_paper_report(config, store, pool, say)
+    print(f"\nThe paper's tables and figures\n  {store.show(page)}")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    return run_job("report", report_job, argv)
+    return run_job("report", report_job, argv, paper=paper_job)
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def _report_data(
         pool=PoolArrays(view.sample_id, view.cluster, view.confidence, view.variability),
         command=f"hacon select --config {store.show(f'runs/{config.run}/config.yaml')} --run NEW",
         next_command=next_command(config, pool, clustered),
-        embedding=_map(config, store, view, ids, results["embeddings"]),
+        embedding=embedding_map(config, store, view, ids, results["embeddings"]),
         training=store.read_json(f"{trained['files']}/{HISTORY}"),
         classes=_class_statistics(config, reader, pool, ids),
         contact_sheet=config.report.contact_sheet,
@@ -105,8 +105,10 @@ def _query_rows(order: pa.Table) -> list[QueryRow]:
     return [QueryRow(**{name: row[name] for name in ORDER_SCHEMA.names}) for row in order.to_pylist()]
 
 
-def _map(config: RunConfig, store: Location, view: PoolView, ids: np.ndarray, embedded: dict[str, Any]) -> EmbeddingMap:
-    """Some of the pool, and all of the query as far as it goes, in the plane."""
+def embedding_map(
+    config: RunConfig, store: Location, view: PoolView, ids: np.ndarray, embedded: dict[str, Any]
+) -> EmbeddingMap:
+    """Some of the pool, and all of the query (its ``ids``) as far as it goes, in the plane."""
     points = min(config.report.umap_points, len(view.sample_id))
     chosen = ids[:points]
     others = np.setdiff1d(view.sample_id, chosen)

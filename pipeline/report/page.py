@@ -169,32 +169,41 @@ class Picture:
 
 def render(data: ReportData) -> str:
     """The whole page as HTML: no scripts and nothing loaded from elsewhere."""
-    environment = jinja2.Environment(
+    size = thumbnail_size(min(len(data.images), data.contact_sheet), *data.images.shape[1:])
+    return (
+        environment()
+        .get_template("page.html.j2")
+        .render(
+            data=data,
+            headline=words.headline(len(data.query)),
+            lede=words.lede(len(data.query), len(data.pool.sample_id), data.k, data.order),
+            why=words.why(data.order, data.temperature, data.k, len(data.query)),
+            tiles=_tiles(data),
+            gauges=_gauges(data.classes),
+            class_rows=_class_rows(data.classes),
+            size=size,
+            cards=contact_sheet(data, size),
+            shown=min(len(data.images), data.contact_sheet),
+            pictures=_pictures(data),
+            table=list(data.query[:TABLE_ROWS]),
+            settings=words.settings_groups(data.settings),
+        )
+    )
+
+
+def environment() -> jinja2.Environment:
+    """Where the pages' templates are, with the words that they use as filters. What is filled in is escaped."""
+    templates = jinja2.Environment(
         loader=jinja2.PackageLoader("pipeline", "report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
+    templates.filters.update(
         number=words.number, count=words.count, duration=words.duration, percent=words.percent, value=words.value
     )
-    size = thumbnail_size(min(len(data.images), data.contact_sheet), *data.images.shape[1:])
-    return environment.get_template("page.html.j2").render(
-        data=data,
-        headline=words.headline(len(data.query)),
-        lede=words.lede(len(data.query), len(data.pool.sample_id), data.k, data.order),
-        why=words.why(data.order, data.temperature, data.k, len(data.query)),
-        tiles=_tiles(data),
-        gauges=_gauges(data.classes),
-        class_rows=_class_rows(data.classes),
-        size=size,
-        cards=contact_sheet(data, size),
-        shown=min(len(data.images), data.contact_sheet),
-        pictures=_pictures(data),
-        table=list(data.query[:TABLE_ROWS]),
-        settings=words.settings_groups(data.settings),
-    )
+    return templates
 
 
 def contact_sheet(data: ReportData, size: ThumbnailSize) -> list[ClusterCard]:

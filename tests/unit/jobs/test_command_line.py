@@ -275,6 +275,16 @@ def test_a_stage_too_early_names_the_command_to_run_first(
     assert refusal(capsys, *argv, "--run", "night-1").endswith(f"; first: {first}")
 
 
+def test_the_papers_page_needs_a_pool_and_no_finished_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    said = refusal(capsys, "report", "--paper", "--pool", "digits", "--run", "night-1")
+    assert said.endswith("; first: hacon ingest --pool digits")
+
+
+def test_only_the_report_has_a_page_of_the_papers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--paper" in parser("report").format_help() and "--paper" not in parser("select").format_help()
+    assert "--paper" in refusal(capsys, "select", "--paper", "--pool", "digits")
+
+
 def test_a_query_before_the_clusters(capsys: pytest.CaptureFixture[str]) -> None:
     store = open_store("hacon-store")
     store.write_json("runs/night-1/pretrain/done.json", {"folder": "runs/night-1/pretrain"})

@@ -1,0 +1,163 @@
+"""What a run's stages, benchmark and cycles left -> one page with the paper's tables and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+
+from pipeline.artifacts import Int64, PoolManifest
+from pipeline.config import RunConfig
+from pipeline.data.pool import PoolReader
+from pipeline.evaluate.cycles import CycleResult
+from pipeline.evaluate.trial import TrialResult
+from pipeline.on_ray.paper_commands import commands
+from pipeline.on_ray.paper_figures import (
+    ablation_figures,
+    auc_figures,
+    coverage_figures,
+    cycle_figures,
+    label_figures,
+    sweep_figures,
+)
+from pipeline.on_ray.paper_tables import benchmark_tables, cycle_tables
+from pipeline.on_ray.query import pool_view
+from pipeline.on_ray.report import embedding_map
+from pipeline.report.paper_data import FeatureMap, PaperData, PoolMap
+from pipeline.report.paper_page import render_paper
+from pipeline.select import PoolView, strategy
+from pipeline.stages import finished, run_folder
+from pipeline.storage import Location
+
+PAPER_PAGE = "report/paper.html"
+TRIALS, CURVES = "benchmark/trials", "cycles/curves"
+"""Folders of a run with one JSON file a trial, or a curve: its row."""
+LEARNABILITY = ("evaluation/learnability-images", "evaluation/learnability-features")
+"""Stages of a run that hold the ground-truth map, the better first."""
+ARRAYS = "arrays.safetensors"
+CONTRAST = ("hard-to-contrast", "easy-to-contrast", "ambiguous")
+HARD_EASY_AMBIGUOUS = ("hard-to-learn", "easy-to-learn", "ambiguous-to-learn")
+MOST_MARKED = 120
+"""Images that a strategy has on a map, at most: more would hide it."""
+_DATASETS = {
+    "pathmnist": "pathmnist",
+    "organamnist": "organamnist",
+    "bloodmnist": "bloodmnist",
+    "blood28": "bloodmnist",
+    "cifar10lt": "cifar10-lt",
+}
+"""What a pool's name or source may say -> the paper's data set."""
+_READERS = 16
+
+
+def run_paper_report(config: RunConfig, store: Location, pool: PoolManifest, say: Callable[[str], None]) -> str:
+    """Draw the page of what is there now, each time anew: a benchmark goes on. Ray is running.
+
+    Returns:
+        The page's name on the store.
+    """
+    page = run_folder(config.run, PAPER_PAGE)
+    data = paper_data(config, store, pool, say)
+    store.write_bytes(page, render_paper(data).encode())
+    return page
+
+
+def paper_data(config: RunConfig, store: Location, pool: PoolManifest, say: Callable[[str], None]) -> PaperData:
+    """Everything that the run left, and the commands for the rest."""
+    trials = [TrialResult.from_row(row) for row in _rows(store, run_folder(config.run, TRIALS))]
+    curves = [CycleResult.from_row(row) for row in _rows(store, run_folder(config.run, CURVES))]
+    say(f"{len(trials)} trials, {len(curves)} curves of cycles")
+    dataset = dataset_of(pool)
+    made_by = commands(config, trials, curves, dataset)
+    labels = PoolReader(store, pool).labels()
+    data = PaperData(
+        title=pool.name,
+        run=config.run,
+        store=store.show(),
+        images=pool.size,
+        classes=pool.classes or (),
+        trials=len(trials),
+        commands=made_by,
+        tables=benchmark_tables(trials, dataset, made_by.benchmark, made_by.sweep),
+        auc=auc_figures(trials),
+        ablations=ablation_figures(trials),
+        coverage=coverage_figures(trials),
+        sweep=sweep_figures(trials),
+        labels=() if labels is None or pool.classes is None else label_figures(trials, labels, len(pool.classes)),
+        cycle_tables=cycle_tables(curves, made_by.cycles),
+        cycles=cycle_figures(curves),
+        notes=_notes(pool, dataset),
+    )
+    return _with_maps(data, config, store)
+
+
+def dataset_of(pool: PoolManifest) -> str | None:
+    """Which of the paper's data sets the pool's name or source speaks of, if any: whose numbers stand beside ours."""
+    text = "".join(letter for letter in f"{pool.name} {pool.source}".lower() if letter.isalnum())
+    return next((dataset for word, dataset in _DATASETS.items() if word in text), None)
+
+
+def _rows(store: Location, folder: str) -> list[Any]:
+    """Sorted by the file's name."""
+    names = [name for name, _, _ in store.files(folder) if name.endswith(".json")]
+    with ThreadPoolExecutor(_READERS) as readers:  # on S3 each takes as long as a letter
+        return list(readers.map(lambda name: store.read_json(f"{folder}/{name}"), names))
+
+
+def _with_maps(data: PaperData, config: RunConfig, store: Location) -> PaperData:
+    """The maps that the run's finished stages, and its ground-truth map, are enough for."""
+    done = {stage: finished(store, run_folder(config.run, stage)) for stage in ("pretrain", "clusters", "embeddings")}
+    trained, clustered, embedded = done.values()
+    truth = _learnability(store, config.run)
+    maps: list[PoolMap] = []
+    features = None
+    budget = min(max(config.query.budget, 30), MOST_MARKED)
+    if trained is not None and clustered is not None:
+        view = pool_view(store, trained, clustered, config.query.temperature)
+        budget = min(budget, len(view.sample_id))
+        taken = {name: strategy(name).query(view, budget, config.seed) for name in CONTRAST}
+        assert view.confidence is not None and view.variability is not None
+        maps.append(_pool_map("contrast", view.sample_id, view.confidence, view.variability, taken))
+        if embedded is not None:
+            several = np.unique(np.concatenate(list(taken.values())))
+            drawn = embedding_map(config, store, view, several, embedded)
+            features = FeatureMap(drawn.points, _masks(taken, drawn.sample_id), drawn.method)
+    if truth is not None:
+        mean, std = truth
+        ids = np.arange(len(mean))
+        view = PoolView(ids, learnability=mean, learnability_variability=std)
+        budget = min(budget, len(ids))
+        taken = {name: strategy(name).query(view, budget, config.seed) for name in HARD_EASY_AMBIGUOUS}
+        maps.append(_pool_map("truth", ids, mean, std, taken))
+    return replace(data, maps=tuple(maps), features=features, budget=budget)
+
+
+def _learnability(store: Location, run: str) -> tuple[Any, Any] | None:
+    """Mean and standard deviation (N,) by sample id."""
+    for stage in LEARNABILITY:
+        done = finished(store, run_folder(run, stage))
+        if done is not None:
+            from safetensors.numpy import load
+
+            arrays = load(store.read_bytes(f"{done['files']}/{ARRAYS}"))
+            return arrays["mean"], arrays["std"]
+    return None
+
+
+def _pool_map(
+    kind: Literal["contrast", "truth"], ids: Int64, mean: Any, std: Any, taken: Mapping[str, Int64]
+) -> PoolMap:
+    return PoolMap(kind, mean, std, _masks(taken, ids))
+
+
+def _masks(taken: Mapping[str, Int64], ids: Int64) -> dict[str, Any]:
+    return {name: np.isin(ids, chosen) for name, chosen in taken.items()}
+
+
+def _notes(pool: PoolManifest, dataset: str | None) -> tuple[str, ...]:
+    if dataset is None:
+        return ("The paper has no numbers of this data set to set beside ours.",)
+    return (f"The paper's numbers are of {dataset}; this pool has {pool.size:,} images, from {pool.source}.",)
