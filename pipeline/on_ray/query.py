@@ -16,7 +16,7 @@ from pipeline.config import RunConfig, store_flag
 from pipeline.data.pool import PoolReader
 from pipeline.errors import InputError
 from pipeline.on_ray.cluster import read_clustering
-from pipeline.on_ray.embeddings import all_features, embeddings_stream
+from pipeline.on_ray.embeddings import all_features
 from pipeline.on_ray.plan import CONFIDENCE
 from pipeline.on_ray.session import ray_session
 from pipeline.select.handoff import label_studio_json, query_csv
@@ -136,7 +136,7 @@ def _query(
     if "features" in order_by.needs:
         embedded = results["embeddings"]
         with ray_session(say):
-            view = replace(view, features=all_features(embeddings_stream(store, embedded), embedded))
+            view = replace(view, features=all_features(store, embedded))
     most = emitted(order_by, config.query.budget, config.query.max_budget, pool.size)
     ids = order_by.query(view, most, config.seed)
     # The view is in id order and ids are dense, so an id is its row.
