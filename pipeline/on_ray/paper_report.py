@@ -33,7 +33,7 @@ from pipeline.stages import finished, run_folder
 from pipeline.storage import Location
 
 PAPER_PAGE = "report/paper.html"
-TRIALS, CURVES = "benchmark/trials", "cycles/curves"
+TRIALS, CURVES = "benchmark/trials", "cycles/trials"
 """Folders of a run with one JSON file a trial, or a curve: its row."""
 LEARNABILITY = ("evaluation/learnability-images", "evaluation/learnability-features")
 """Stages of a run that hold the ground-truth map, the better first."""

@@ -88,7 +88,7 @@ def test_trials_and_curves_are_read_from_their_files(
     spec = CycleSpec("random", "margin", 0)
     points = tuple(CyclePoint(n, 80.0 + n, 0.0, 0.0, 1.0, 1.0) for n in spec.sizes)
     curve = CycleResult(spec, points, (1, 2), 1.0, False, False, "")
-    store.write_json(f"runs/night-1/cycles/curves/{spec.id}.json", curve.to_row())
+    store.write_json(f"runs/night-1/cycles/trials/{spec.id}.json", curve.to_row())
     data = gathered(store, pool)
     assert (data.trials, data.images, data.classes) == (2, N, ("a", "b"))
     assert data.tables[0].rows == (("coreset", "no", "90.0 (1 of 2)"),)
