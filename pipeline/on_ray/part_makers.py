@@ -84,7 +84,7 @@ def vaal(given: Opened, seed: int) -> Made:
     """At a cold start a tenth of the pool stands for the labelled, as at the start of Sinha et al.'s experiments."""
     images = given.train.images()
     labelled = reference_sample(len(images), max(1, len(images) // 10), seed)
-    return {"labelled_score": labelled_score(images, labelled, seed, device=given.device.type)}, {}
+    return {"labelled_score": labelled_score(images, labelled, seed, device=given.device)}, {}
 
 
 def learnability(given: Opened) -> Made:

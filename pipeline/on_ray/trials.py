@@ -217,7 +217,7 @@ def _quiet_tune() -> Iterator[None]:
                 os.environ[name] = value
 
 
-class _Watch(tune.Callback):  # type: ignore[misc] (Ray's hints are not followed)
+class _Watch(tune.Callback):  # type: ignore[misc]  # Ray's hints are not followed
     """Says how far it is, and writes down what failed."""
 
     def __init__(self, store: Location, file: str, trials: int, done: int, say: Callable[[str], None]) -> None:
