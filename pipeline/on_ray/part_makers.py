@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline.artifacts import Float32, Int64
 from pipeline.cluster import kmeans
 from pipeline.cluster.umap2d import umap2d
-from pipeline.embed import Embedder
 from pipeline.evaluate import classifiers
 from pipeline.evaluate.learnability import learnability_of_features, learnability_of_images
 from pipeline.evaluate.scorer import COPIES, DRAWS, DROPOUT, copied_features, score_features, score_images
 from pipeline.evaluate.vaal import labelled_score, reference_sample
 from pipeline.on_ray import stored_parts
 from pipeline.on_ray.evaluation import Opened
+
+if TYPE_CHECKING:
+    from pipeline.embed import Embedder
 
 Made = tuple[dict[str, Any], dict[str, Any]]
 """Arrays by name, and JSON-ready facts beside them."""
@@ -103,4 +105,6 @@ def orders(given: Opened, orders: Mapping[str, Int64]) -> Made:
 
 
 def _embedder(given: Opened) -> Embedder:
+    from pipeline.embed import Embedder  # torchvision: five seconds that a trial's worker need not wait for
+
     return Embedder(given.weights, given.stage("pretrain")["arch"], given.device)
