@@ -122,9 +122,10 @@ def _with_maps(data: PaperData, config: RunConfig, store: Location) -> PaperData
         assert view.confidence is not None and view.variability is not None
         maps.append(_pool_map("contrast", view.sample_id, view.confidence, view.variability, taken))
         if embedded is not None:
-            several = np.unique(np.concatenate(list(taken.values())))
-            drawn = embedding_map(config, store, view, several, embedded)
-            features = FeatureMap(drawn.points, _masks(taken, drawn.sample_id), drawn.method)
+            shown = {name: taken[name] for name in CONTRAST[:2]}  # Fig. 9: hard and easy
+            chosen = np.unique(np.concatenate(list(shown.values())))
+            drawn = embedding_map(config, store, view, chosen, embedded)
+            features = FeatureMap(drawn.points, _masks(shown, drawn.sample_id), drawn.method)
     if truth is not None:
         mean, std = truth
         ids = np.arange(len(mean))

@@ -110,7 +110,7 @@ MISSING: Mapping[str, str] = {
     "benchmark": "Tables 1, 6 and 7 and the curves of Figs. 5, 7 and 10 (benchmark trials)",
     "labels": "Label distributions, Figs. 2, 8 and 11 (trials, and the pool's labels)",
     "ablations": "Ablations, Fig. 3 (trials of hard-to-contrast and of what lacks one of its parts)",
-    "sweep": "Sweep of K, Fig. 17 (trials of hard-to-contrast with several cluster.k)",
+    "sweep": "Sweep of K, Fig. 17 (trials of hard-to-contrast with several K)",
     "cycles": "Active-learning cycles, Figs. 6 and 14 to 16",
     "maps": "Dataset map from contrast and map of the features, Figs. 4 and 9 (a finished run of the stages)",
     "truth": "Dataset map from ground truth, Figs. 4, 12 and 13",

@@ -24,7 +24,7 @@ POOL_COLOURS = LinearSegmentedColormap.from_list("pool", ["#e3ebf2", "#a9c3d9", 
 NAMED_CLUSTERS = 40
 """With more clusters than this their numbers would be a blur, and are left out."""
 _REGION_MARKS = ((QUERY, "o"), ("#0b8a6a", "^"), ("#8b2fa0", "D"))
-"""Colour and shape of up to three selections on one map: hard, easy, ambiguous."""
+"""Colour and shape of up to three selections on one map: hard, easy, ambiguous; the first lie on top."""
 
 Mask = NDArray[np.bool_]
 
@@ -55,8 +55,8 @@ def region_map(mean: Float64, std: Float64, regions: Mapping[str, Mask], names: 
     """
     figure, axes = canvas(5.3)
     known = _density(figure, axes, mean, std, names)
-    for (name, mask), look in zip(regions.items(), _REGION_MARKS, strict=False):
-        _mark(axes, std[known & mask], mean[known & mask], *look, name=name)
+    for place, (name, mask) in enumerate(regions.items()):
+        _mark(axes, std[known & mask], mean[known & mask], *_REGION_MARKS[place], name=name, over=9 - place)
     style(axes, "variability over the epochs", ylabel)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=10, handletextpad=0.3, columnspacing=1.2)
     return figure
@@ -101,8 +101,8 @@ def selection_map(points: Float32, selections: Mapping[str, Mask]) -> Figure:
     """
     figure, axes = canvas(5.3)
     axes.scatter(points[:, 0], points[:, 1], s=_dot_size(len(points)), color=BAR, alpha=0.6, linewidths=0)
-    for (name, mask), look in zip(selections.items(), _REGION_MARKS, strict=False):
-        _mark(axes, points[mask, 0], points[mask, 1], *look, name=name)
+    for place, (name, mask) in enumerate(selections.items()):
+        _mark(axes, points[mask, 0], points[mask, 1], *_REGION_MARKS[place], name=name, over=9 - place)
     _no_ticks(axes)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=10, handletextpad=0.3, columnspacing=1.2)
     return figure
@@ -148,12 +148,22 @@ def _mark(
     colour: str = QUERY,
     marker: str = "o",
     name: str = "query",
+    over: int = 4,
 ) -> None:
     """A selection's points: smaller where there are many."""
     size = float(np.clip(2400 / max(len(x), 1), 14, 70))
     edge = 0.9 if len(x) <= 60 else 0.4
     axes.scatter(
-        x, y, s=size, color=colour, marker=marker, edgecolors="white", linewidths=edge, zorder=4, gid=name, label=name
+        x,
+        y,
+        s=size,
+        color=colour,
+        marker=marker,
+        edgecolors="white",
+        linewidths=edge,
+        zorder=over,
+        gid=name,
+        label=name,
     )
 
 
