@@ -42,7 +42,7 @@ def measure(steps: int = 24, large: int = _LARGE) -> Row:
         resident()
     whole, sums = spent["step"], spent["add"] + spent["end_epoch"]
     temperatures = training.task.config.confidence_temperatures
-    held, within, sent = bytes_a_sample(len(pictures), temperatures)
+    held, within, sent = bytes_a_sample(len(pictures), temperatures, training.sampler.repeats)
     return Row(
         f"8. Confidence accumulator, share of a training step (batch {BATCH}, {len(temperatures)} temperatures)",
         f"{sums / whole:.3%}; {held + within:.0f} bytes a sample; {sent:.0f} bytes a sample all-reduced an epoch",
@@ -59,9 +59,9 @@ def measure(steps: int = 24, large: int = _LARGE) -> Row:
     )
 
 
-def bytes_a_sample(size: int, temperatures: tuple[float, ...]) -> tuple[float, float, float]:
+def bytes_a_sample(size: int, temperatures: tuple[float, ...], repeats: int) -> tuple[float, float, float]:
     """Of the state that a checkpoint holds, of the shares within an epoch, and of what an epoch's end sends."""
-    accumulator = ConfidenceAccumulator(size, temperatures)
+    accumulator = ConfidenceAccumulator(size, temperatures, repeats)
     sent: list[int] = []
 
     def all_reduce(tensor: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ def bytes_a_sample(size: int, temperatures: tuple[float, ...]) -> tuple[float, f
 
 def seconds_of_add(size: int, temperatures: tuple[float, ...], rounds: int = 200) -> float:
     """Mean time to add a batch of scattered samples to a pool that no cache holds."""
-    accumulator = ConfidenceAccumulator(size, temperatures)
+    accumulator = ConfidenceAccumulator(size, temperatures, repeats=1)
     batches = torch.randint(size, (rounds, BATCH), generator=torch.Generator().manual_seed(0))
     probability = torch.rand(BATCH, len(temperatures), dtype=torch.float64)
     began = time.perf_counter()

@@ -14,7 +14,10 @@ from pipeline.storage import Location
 
 
 def benchmark_job(config: RunConfig, store: Location) -> None:
-    """After ``hacon select``, or its first three stages, on a pool with labels and a test split."""
+    """After ``hacon select``, or its first three stages, on a pool with labels and a test split.
+
+    Exit code 1 where a trial failed, so that a schedule hears of it; the others' results are there.
+    """
     found = run_benchmark(config, store, say)
     save_config(config, store)
     failures = f"\n  {len(found.failed)} failed  {store.show(f'{found.folder}/{FAILED}')}" if found.failed else ""
@@ -24,6 +27,8 @@ def benchmark_job(config: RunConfig, store: Location) -> None:
         f"  every trial {store.show(f'{found.folder}/{ROWS}')}{failures}\n"
         f"Next:\n  hacon report --paper {this_run(config)}"
     )
+    if found.failed:
+        sys.exit(1)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

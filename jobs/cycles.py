@@ -7,23 +7,28 @@ from collections.abc import Sequence
 
 from jobs.arguments import run_job, save_config
 from pipeline.config import RunConfig, this_run
-from pipeline.on_ray.cycles import CURVES, run_all_cycles
+from pipeline.on_ray.cycles import TABLE, run_all_cycles
 from pipeline.on_ray.trials import FAILED
 from pipeline.progress import say
 from pipeline.storage import Location
 
 
 def cycles_job(config: RunConfig, store: Location) -> None:
-    """After ``hacon select``, or its first three stages, on a pool with labels and a test split."""
+    """After ``hacon select``, or its first three stages, on a pool with labels and a test split.
+
+    Exit code 1 where a trial failed, so that a schedule hears of it; the others' results are there.
+    """
     found = run_all_cycles(config, store, say)
     save_config(config, store)
     failures = f"\n  {len(found.failed)} failed  {store.show(f'{found.folder}/{FAILED}')}" if found.failed else ""
     print(
         f"\n{found.trials} curves\n"
         f"  the tables  {store.show(found.folder)}/curves.md, correlation.md\n"
-        f"  every curve {store.show(f'{found.folder}/{CURVES}')}{failures}\n"
+        f"  every curve {store.show(f'{found.folder}/{TABLE}')}{failures}\n"
         f"Next:\n  hacon report --paper {this_run(config)}"
     )
+    if found.failed:
+        sys.exit(1)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

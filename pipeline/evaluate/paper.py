@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+DATASETS = ("pathmnist", "organamnist", "bloodmnist", "cifar10-lt")
 CYCLES_R = {"random": 0.92, "entropy": 0.81, "margin": 0.70, "bald": 0.82, "coreset": 0.85}
 """Pearson's r between the first and the last AUC of the active-learning cycles, by later strategy (Figs. 14 to 16)."""
 ANNOTATION_SAVED = {"pathmnist": 0.61, "organamnist": 0.21, "bloodmnist": 0.52}
@@ -30,6 +31,12 @@ class PaperKey:
     strategy: str
     uniform: bool
     budget: int
+
+
+def dataset_of(source: str) -> str | None:
+    """The data set of the paper that ``ingest.source`` is, if any; a file of one's own is none, whatever its name."""
+    name = source.removeprefix("medmnist:")
+    return name if name in DATASETS else None
 
 
 @cache

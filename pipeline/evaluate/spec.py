@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from pipeline.artifacts import fingerprint
+from pipeline.cluster import default_k
 
-DEFAULT_K = 30
 RANDOM_COVERED = "random_covered"
 """The one choice that is no strategy but an oracle (SCIENCE.md row 17)."""
 
@@ -37,7 +37,7 @@ class TrialSpec:
     @property
     def clusters(self) -> int:
         """K."""
-        return min(DEFAULT_K, self.budget) if self.k is None else self.k
+        return default_k(self.budget) if self.k is None else self.k
 
     @property
     def id(self) -> str:

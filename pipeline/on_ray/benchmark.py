@@ -12,10 +12,12 @@ import pyarrow as pa
 
 from pipeline.config import RunConfig
 from pipeline.evaluate.cells import FIGURES, cells, cells_csv
+from pipeline.evaluate.paper import dataset_of
 from pipeline.evaluate.spec import TrialSpec
 from pipeline.evaluate.tables import Table, saved_table, strategy_table
 from pipeline.evaluate.trial import TrialResult, run_trial
 from pipeline.on_ray.evaluation import claim_folder, evaluation_of
+from pipeline.on_ray.evaluation_files import TRIALS
 from pipeline.on_ray.grid import benchmark_specs, published_orders
 from pipeline.on_ray.trials import Trials, rows_of, run_missing
 from pipeline.stages import run_folder
@@ -56,11 +58,11 @@ def run_benchmark(config: RunConfig, store: Location, say: Callable[[str], None]
     specs = {spec.id: spec for spec in benchmark_specs(config, pool, orders)}
     folder = run_folder(config.run, "benchmark")
     claim_folder(evaluation, folder)
-    trials = Trials(evaluation, f"{folder}/trials", specs, run_trial, choices=_only_itself)
+    trials = Trials(evaluation, run_folder(config.run, TRIALS), specs, run_trial, choices=_only_itself)
     failed = run_missing(trials, orders, settings, say)
     rows = rows_of(trials)
     if rows:
-        write_tables(store, folder, rows, settings.dataset or dataset_of(config.ingest.source))
+        write_tables(store, folder, rows, settings.dataset or dataset_of(pool.source))
     return Outcome(folder, len(rows), failed)
 
 
@@ -86,12 +88,6 @@ def write_table(store: Location, name: str, table: Table) -> None:
     csv.writer(text, lineterminator="\n").writerows([table.header, *table.rows])
     store.write_bytes(f"{name}.md", table.markdown().encode())
     store.write_bytes(f"{name}.csv", text.getvalue().encode())
-
-
-def dataset_of(source: str) -> str | None:
-    """The data set of the paper that ``ingest.source`` is, if any."""
-    name = source.removeprefix("medmnist:")
-    return name if name in ("pathmnist", "organamnist", "bloodmnist", "cifar10-lt") else None
 
 
 def _only_itself(spec: TrialSpec) -> list[TrialSpec]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import ray
 
 from pipeline.artifacts import CLUSTER_SCHEMA, Clustering, by_sample_id
-from pipeline.cluster import ROWS_AT_ONCE, KMeansResult, choose_backend, kmeans, kmeans_stream
+from pipeline.cluster import ROWS_AT_ONCE, KMeansResult, choose_backend, default_k, kmeans, kmeans_stream
 from pipeline.cluster.umap2d import umap2d
 from pipeline.config import ClusterConfig, RunConfig, store_flag
 from pipeline.errors import InputError
@@ -22,8 +22,6 @@ from pipeline.storage import Location
 CLUSTERS, CENTROIDS = "clusters.parquet", "centroids.parquet"
 HELD_BYTES = 4 << 30
 """Features up to this size are one array in memory; more pass as a stream, where the backend starts from a sample."""
-DEFAULT_K = 30
-"""The paper's K (SCIENCE.md row 9)."""
 
 
 def clusters_for(config: RunConfig, size: int) -> int:
@@ -36,7 +34,7 @@ def clusters_for(config: RunConfig, size: int) -> int:
     if k is None:
         if config.query.budget < 1:
             raise InputError("The number of clusters follows from the budget; give --budget, or --set cluster.k=30.")
-        k = min(DEFAULT_K, config.query.budget)
+        k = default_k(config.query.budget)
     if not 1 <= k <= size:
         raise InputError(f"cluster.k is {k}, and the pool has {size} images; choose 1 to {size}.")
     return k

@@ -13,12 +13,13 @@ from pipeline.evaluate.cycles import CycleResult, first_against_last, run_cycles
 from pipeline.evaluate.tables import correlation_table
 from pipeline.on_ray.benchmark import Outcome, write_table
 from pipeline.on_ray.evaluation import claim_folder, evaluation_of
+from pipeline.on_ray.evaluation_files import CURVES
 from pipeline.on_ray.grid import choices_of, cycle_specs, published_orders
 from pipeline.on_ray.trials import Trials, rows_of, run_missing
 from pipeline.stages import run_folder
 from pipeline.storage import Location
 
-CURVES = "curves.parquet"
+TABLE = "curves.parquet"
 
 
 def run_all_cycles(config: RunConfig, store: Location, say: Callable[[str], None]) -> Outcome:
@@ -33,7 +34,7 @@ def run_all_cycles(config: RunConfig, store: Location, say: Callable[[str], None
     specs = {spec.id: spec for spec in cycle_specs(config, pool, orders)}
     folder = run_folder(config.run, "cycles")
     claim_folder(evaluation, folder)
-    trials = Trials(evaluation, f"{folder}/trials", specs, run_cycles, choices_of)
+    trials = Trials(evaluation, run_folder(config.run, CURVES), specs, run_cycles, choices_of)
     failed = run_missing(trials, orders, settings, say)
     rows = rows_of(trials)
     if rows:
@@ -42,7 +43,7 @@ def run_all_cycles(config: RunConfig, store: Location, say: Callable[[str], None
 
 
 def _write(store: Location, folder: str, rows: list[dict[str, Any]]) -> None:
-    store.write_table(f"{folder}/{CURVES}", pa.Table.from_pylist(rows))
+    store.write_table(f"{folder}/{TABLE}", pa.Table.from_pylist(rows))
     results = [CycleResult.from_row(row) for row in rows]
     store.write_bytes(f"{folder}/points.csv", curves_csv(results).encode())
     write_table(store, f"{folder}/curves", curves_table(results))

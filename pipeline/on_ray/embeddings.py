@@ -5,7 +5,7 @@ Apart from making them, so that who reads them need not load torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -33,9 +33,18 @@ def embeddings_stream(store: Location, embedded: dict[str, Any]) -> ray.data.Dat
 
 def all_features(store: Location, embedded: dict[str, Any]) -> Float32:
     """The features (N, D) in id order: one array, never two."""
+    return gathered(_tables(store, embedded), embedded)
+
+
+def gathered(tables: Iterable[pa.Table], embedded: dict[str, Any]) -> Float32:
+    """The features (N, D) in id order.
+
+    Raises:
+        RuntimeError: a sample is missing from ``tables``, or comes twice.
+    """
     features = np.empty((embedded["size"], embedded["dimensions"]), np.float32)
     times = np.zeros(embedded["size"], np.int8)
-    for table in _tables(store, embedded):
+    for table in tables:
         ids = np.asarray(table["sample_id"])
         features[ids] = features_of(table["features"])
         np.add.at(times, ids, 1)

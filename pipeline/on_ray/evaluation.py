@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.artifacts import Float32, Int64, PoolManifest, by_sample_id, features_of, fingerprint
+from pipeline.artifacts import Float32, Int64, PoolManifest, by_sample_id, fingerprint
 from pipeline.config import ClusterConfig, RunConfig, TrialsConfig
 from pipeline.data.pool import PoolReader
 from pipeline.errors import InputError
 from pipeline.evaluate.classifiers import Resources, check_classifier, network_settings
 from pipeline.evaluate.samples import EvaluationData, Samples
+from pipeline.on_ray.embeddings import gathered
+from pipeline.on_ray.evaluation_files import part_arrays, part_folder
 from pipeline.on_ray.ingest import ingested
 from pipeline.on_ray.plan import WEIGHTS
 from pipeline.stages import claim, finished, required, run_folder
@@ -25,7 +27,7 @@ from pipeline.storage import Location
 
 FEATURES = "features-test"
 """The part that holds the test split's features."""
-ARRAYS = "arrays.safetensors"
+_ROWS = 8192
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Evaluation:
 
     def folder(self, part: str) -> str:
         """Where the run keeps a shared part."""
-        return run_folder(self.run, f"evaluation/{part}")
+        return part_folder(self.run, part)
 
     def arrays(self, part: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """A finished part: its arrays, and its stage's result.
@@ -60,12 +62,10 @@ class Evaluation:
         Raises:
             KeyError: it is not there.
         """
-        done = finished(self.store, self.folder(part))
-        if done is None:
+        found = part_arrays(self.store, self.run, part)
+        if found is None:
             raise KeyError(part)
-        from safetensors.numpy import load
-
-        return load(self.store.read_bytes(f"{done['files']}/{ARRAYS}")), done
+        return found
 
 
 def check_labelled(pool: PoolManifest) -> None:
@@ -172,12 +172,8 @@ class Opened:
     def features(self) -> Float32:
         """(N, D) of the pool."""
         embedded = self.stage("embeddings")
-        features = np.full((embedded["size"], embedded["dimensions"]), np.nan, np.float32)
-        for name, _, _ in self.evaluation.store.files(embedded["files"]):
-            table = self.evaluation.store.read_table(f"{embedded['files']}/{name}")
-            features[np.asarray(table["sample_id"])] = features_of(table["features"])
-        assert not np.isnan(features[:, 0]).any(), "the embeddings hold every sample"
-        return features
+        # Straight from the files: a Ray Data stream would wait for the CPUs that trials hold.
+        return gathered(self.evaluation.store.batches(embedded["files"], ["sample_id", "features"], _ROWS), embedded)
 
     @cached_property
     def resources(self) -> Resources:

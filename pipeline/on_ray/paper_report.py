@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -13,7 +12,9 @@ from pipeline.artifacts import Int64, PoolManifest
 from pipeline.config import RunConfig
 from pipeline.data.pool import PoolReader
 from pipeline.evaluate.cycles import CycleResult
+from pipeline.evaluate.paper import dataset_of
 from pipeline.evaluate.trial import TrialResult
+from pipeline.on_ray.evaluation_files import CURVES, MAP_OF_FEATURES, MAP_OF_IMAGES, TRIALS, part_arrays, rows_in
 from pipeline.on_ray.paper_commands import commands
 from pipeline.on_ray.paper_figures import (
     ablation_figures,
@@ -33,24 +34,10 @@ from pipeline.stages import finished, run_folder
 from pipeline.storage import Location
 
 PAPER_PAGE = "report/paper.html"
-TRIALS, CURVES = "benchmark/trials", "cycles/trials"
-"""Folders of a run with one JSON file a trial, or a curve: its row."""
-LEARNABILITY = ("evaluation/learnability-images", "evaluation/learnability-features")
-"""Stages of a run that hold the ground-truth map, the better first."""
-ARRAYS = "arrays.safetensors"
 CONTRAST = ("hard-to-contrast", "easy-to-contrast", "ambiguous")
 HARD_EASY_AMBIGUOUS = ("hard-to-learn", "easy-to-learn", "ambiguous-to-learn")
 MOST_MARKED = 120
 """Images that a strategy has on a map, at most: more would hide it."""
-_DATASETS = {
-    "pathmnist": "pathmnist",
-    "organamnist": "organamnist",
-    "bloodmnist": "bloodmnist",
-    "blood28": "bloodmnist",
-    "cifar10lt": "cifar10-lt",
-}
-"""What a pool's name or source may say -> the paper's data set."""
-_READERS = 16
 
 
 def run_paper_report(config: RunConfig, store: Location, pool: PoolManifest, say: Callable[[str], None]) -> str:
@@ -67,10 +54,10 @@ def run_paper_report(config: RunConfig, store: Location, pool: PoolManifest, say
 
 def paper_data(config: RunConfig, store: Location, pool: PoolManifest, say: Callable[[str], None]) -> PaperData:
     """Everything that the run left, and the commands for the rest."""
-    trials = [TrialResult.from_row(row) for row in _rows(store, run_folder(config.run, TRIALS))]
-    curves = [CycleResult.from_row(row) for row in _rows(store, run_folder(config.run, CURVES))]
+    trials = [TrialResult.from_row(row) for row in rows_in(store, run_folder(config.run, TRIALS))]
+    curves = [CycleResult.from_row(row) for row in rows_in(store, run_folder(config.run, CURVES))]
     say(f"{len(trials)} trials, {len(curves)} curves of cycles")
-    dataset = dataset_of(pool)
+    dataset = config.benchmark.dataset or dataset_of(pool.source)
     made_by = commands(config, trials, curves, dataset)
     labels = PoolReader(store, pool).labels()
     data = PaperData(
@@ -92,19 +79,6 @@ def paper_data(config: RunConfig, store: Location, pool: PoolManifest, say: Call
         notes=_notes(pool, dataset),
     )
     return _with_maps(data, config, store)
-
-
-def dataset_of(pool: PoolManifest) -> str | None:
-    """Which of the paper's data sets the pool's name or source speaks of, if any: whose numbers stand beside ours."""
-    text = "".join(letter for letter in f"{pool.name} {pool.source}".lower() if letter.isalnum())
-    return next((dataset for word, dataset in _DATASETS.items() if word in text), None)
-
-
-def _rows(store: Location, folder: str) -> list[Any]:
-    """Sorted by the file's name."""
-    names = [name for name, _, _ in store.files(folder) if name.endswith(".json")]
-    with ThreadPoolExecutor(_READERS) as readers:  # on S3 each takes as long as a letter
-        return list(readers.map(lambda name: store.read_json(f"{folder}/{name}"), names))
 
 
 def _with_maps(data: PaperData, config: RunConfig, store: Location) -> PaperData:
@@ -137,15 +111,9 @@ def _with_maps(data: PaperData, config: RunConfig, store: Location) -> PaperData
 
 
 def _learnability(store: Location, run: str) -> tuple[Any, Any] | None:
-    """Mean and standard deviation (N,) by sample id."""
-    for stage in LEARNABILITY:
-        done = finished(store, run_folder(run, stage))
-        if done is not None:
-            from safetensors.numpy import load
-
-            arrays = load(store.read_bytes(f"{done['files']}/{ARRAYS}"))
-            return arrays["mean"], arrays["std"]
-    return None
+    """Mean and standard deviation (N,) by sample id, of images where both are there."""
+    found = part_arrays(store, run, MAP_OF_IMAGES) or part_arrays(store, run, MAP_OF_FEATURES)
+    return None if found is None else (found[0]["mean"], found[0]["std"])
 
 
 def _pool_map(
@@ -160,5 +128,5 @@ def _masks(taken: Mapping[str, Int64], ids: Int64) -> dict[str, Any]:
 
 def _notes(pool: PoolManifest, dataset: str | None) -> tuple[str, ...]:
     if dataset is None:
-        return ("The paper has no numbers of this data set to set beside ours.",)
+        return ("The paper has no numbers of this data set to set beside ours (or name it: benchmark.dataset).",)
     return (f"The paper's numbers are of {dataset}; this pool has {pool.size:,} images, from {pool.source}.",)

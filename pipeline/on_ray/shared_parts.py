@@ -20,7 +20,8 @@ from pipeline.evaluate.scorer import COPIES
 from pipeline.evaluate.spec import TrialSpec
 from pipeline.on_ray import part_makers as make
 from pipeline.on_ray import stored_parts as names
-from pipeline.on_ray.evaluation import ARRAYS, FEATURES, Evaluation, Opened, opened
+from pipeline.on_ray.evaluation import FEATURES, Evaluation, Opened, opened
+from pipeline.on_ray.evaluation_files import ARRAYS
 from pipeline.on_ray.session import gpus, quieten
 from pipeline.progress import Progress
 from pipeline.select import STRATEGIES
@@ -86,7 +87,7 @@ def make_parts(evaluation: Evaluation, parts: Sequence[Part], say: Callable[[str
             try:
                 ray.get(reference)
             except RayError as error:
-                say(f"{name} cannot be made: {str(error).splitlines()[-1]}")
+                say(f"{name} cannot be made, and trials that need it will fail:\n{error}")
             progress.advance(f", {name}")
 
 

@@ -11,6 +11,7 @@ from pipeline.evaluate.learnability import Learnability
 from pipeline.evaluate.parts import Parts
 from pipeline.evaluate.scorer import Scores
 from pipeline.on_ray.evaluation import Evaluation, Opened
+from pipeline.on_ray.evaluation_files import MAP_OF_FEATURES, MAP_OF_IMAGES
 from pipeline.on_ray.plan import CONFIDENCE
 from pipeline.stages import finished
 
@@ -40,7 +41,7 @@ def vaal_name(seed: int) -> str:
 
 def map_name(evaluation: Evaluation) -> str:
     """The part that holds the ground-truth map."""
-    return f"learnability-{'features' if evaluation.on_features else 'images'}"
+    return MAP_OF_FEATURES if evaluation.on_features else MAP_OF_IMAGES
 
 
 def stored_parts(given: Opened, needs: Collection[str], honest: Collection[str] = ()) -> Parts:

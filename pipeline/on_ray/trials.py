@@ -12,7 +12,6 @@ import os
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -30,6 +29,7 @@ from pipeline.evaluate.parts import Parts
 from pipeline.evaluate.samples import EvaluationData
 from pipeline.evaluate.spec import TrialSpec
 from pipeline.on_ray.evaluation import Evaluation, Opened, opened
+from pipeline.on_ray.evaluation_files import row_names, rows_in
 from pipeline.on_ray.session import gpus, quieten, ray_session
 from pipeline.on_ray.shared_parts import make_parts, parts_of
 from pipeline.on_ray.stored_parts import stored_parts
@@ -38,7 +38,6 @@ from pipeline.select import STRATEGIES
 from pipeline.storage import Location
 
 FAILED = "failed.json"
-_READERS = 16
 _WORKER_DEATHS = 2
 """After one more a trial counts as failed: its worker was killed, or it takes more memory than there is."""
 _TUNE = {
@@ -84,12 +83,12 @@ def run_missing(
         orders: published orders by name.
 
     Returns:
-        The last line of the error by the name of each trial that failed; they are in failed.json too, beside the
-        folder of the rows, also after an interruption.
+        The traceback by the name of each trial that failed; they are in failed.json too, beside the folder of the
+        rows, also after an interruption.
     """
     failures = f"{trials.folder.rpartition('/')[0]}/{FAILED}"
     trials.evaluation.store.write_json(failures, {})  # what failed before is tried again
-    done = _names(trials) & trials.specs.keys()
+    done = {*row_names(trials.evaluation.store, trials.folder)} & trials.specs.keys()
     left = {name: spec for name, spec in trials.specs.items() if name not in done}
     if not left:
         say(f"all {len(done)} trials are done: {trials.evaluation.store.show(trials.folder)}")
@@ -103,9 +102,7 @@ def run_missing(
 
 def rows_of(trials: Trials) -> list[dict[str, Any]]:
     """All rows that are there, sorted by the trial's name; those of earlier calls with other grids among them."""
-    store = trials.evaluation.store
-    with ThreadPoolExecutor(_READERS) as readers:  # on S3 each takes as long as a letter
-        return list(readers.map(lambda name: store.read_json(f"{trials.folder}/{name}.json"), sorted(_names(trials))))
+    return rows_in(trials.evaluation.store, trials.folder)
 
 
 def _tune(
@@ -151,7 +148,7 @@ def _trial(config: dict[str, Any], trials: Trials, share: dict[str, float]) -> d
             spec = trials.specs[name]
             result = trials.run(spec, given.data, _parts(given, trials.choices(spec)), given.resources)
     except Exception as error:  # noqa: BLE001 (recorded; the other trials go on)
-        return {"failed": "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]}
+        return {"failed": "".join(traceback.format_exception(error)).strip()}
     trials.evaluation.store.put_if_absent(f"{trials.folder}/{name}.json", result.to_row())
     return {"failed": ""}
 
@@ -167,12 +164,6 @@ def _parts(given: Opened, choices: list[TrialSpec]) -> Parts:
 def _needs(name: str) -> tuple[str, ...]:
     """Columns; an oracle or a published order needs none."""
     return STRATEGIES[name].needs if name in STRATEGIES else ()
-
-
-def _names(trials: Trials) -> set[str]:
-    """Of the trials whose rows are there."""
-    files = trials.evaluation.store.files(trials.folder)
-    return {name.removesuffix(".json") for name, _, _ in files if name.endswith(".json")}
 
 
 def _share(settings: TrialsConfig) -> dict[str, float]:
