@@ -32,7 +32,8 @@ def benchmark_tables(
     usual = usual_k(results)
     tables = []
     for classifier, trials in by_classifier(usual).items():
-        notes = tuple(dict.fromkeys(trial.note for trial in trials if trial.note))
+        # What stands after "; " is of the one trial, and hundreds of them are no footnote.
+        notes = tuple(dict.fromkeys(trial.note.partition("; ")[0] for trial in trials if trial.note))
         made = strategy_table(f"Table {number}: AUC in percent, by {classifier}", cells(trials, "auc", number, dataset))
         tables.append(_laid_out(made, command, notes))
         tables.append(_laid_out(saved_table(trials, dataset), command, (f"Classifier: {classifier}.",)))

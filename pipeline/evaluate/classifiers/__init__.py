@@ -36,7 +36,7 @@ class Fitted(Protocol):
 
     @property
     def note(self) -> str:
-        """What was remarkable about the training, in words."""
+        """What was remarkable about the training, in words; what differs from trial to trial stands after a "; "."""
 
     def predict(self, samples: Samples) -> Float64:
         """(n, C) class probabilities."""

@@ -51,4 +51,4 @@ def fit_images(
     fitted = fit_network(
         lambda: kind.build(resources), train, val, classes, seed, settings, resources.device, dropout=dropout
     )
-    return replace(fitted, note=f"{kind.origin(resources)}; {fitted.note}")
+    return replace(fitted, note=f"{kind.origin(resources)}, {fitted.note}")

@@ -106,7 +106,7 @@ def fit_network(
             break
     model.load_state_dict(plateau.best)
     watched = "training loss (no validation split)" if monitored is None else "validation loss"
-    note = f"{epoch + 1} epochs, kept the weights of epoch {plateau.best_epoch}, of the lowest {watched}"
+    note = f"kept the weights of the lowest {watched}; that was epoch {plateau.best_epoch} of {epoch + 1}"
     return FittedNetwork(model, device, training.dtype, note)
 
 

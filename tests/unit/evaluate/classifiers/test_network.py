@@ -47,7 +47,8 @@ def test_it_learns_and_says_what_it_watched() -> None:
     found = watched.predict(test)
     assert found.shape == (100, 3) and found.sum(1) == pytest.approx(np.ones(100), abs=1e-5)
     assert (found.argmax(1) == test.labels).mean() > 0.9
-    assert watched.note.startswith("12 epochs, kept the weights of epoch ") and "validation loss" in watched.note
+    assert watched.note.startswith("kept the weights of the lowest validation loss; that was epoch ")
+    assert watched.note.endswith(" of 12")
     assert "no validation split" in fitted().note
 
 
