@@ -28,10 +28,12 @@ demo: $(STAMP) ## the main job on real images (scikit-learn's digits), offline
 	$(BIN)/hacon select --pool digits --budget 20 --run demo \
 		--set pretrain.epochs=2 pretrain.batch_size=256 pretrain.checkpoint_every=2
 
-# Pure tests first, real clusters last: a mistake shows up in the cheapest layer that can see it.
+# Pure tests first, then what starts processes: a mistake shows up in the cheapest layer that can see it. A file's
+# tests share what they have set up, so it is files that run side by side, the longest first.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 10
 test: check ## all checks, then all tests
-	$(BIN)/python -m pytest --durations=10 tests/test_project.py \
-		$(wildcard tests/unit tests/contract tests/golden tests/gloo tests/ray tests/cluster tests/gpu)
+	$(PYTEST) tests/test_project.py tests/golden tests/contract tests/unit
+	$(PYTEST) tests/cluster tests/ray tests/gloo tests/slow tests/gpu
 
 check: $(STAMP) ## style, types and import walls
 	$(BIN)/ruff check .

@@ -88,7 +88,7 @@ def local_ray(s3_endpoint: str) -> Iterator[Any]:
         )
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
-        context.use_datasource_v2 = False  # as our own sessions on one machine: far fewer processes to start
+        context.use_datasource_v2 = False  # as our own sessions
         logging.getLogger("ray.data").setLevel(logging.WARNING)
         yield ray
         ray.shutdown()

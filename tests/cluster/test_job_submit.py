@@ -48,7 +48,9 @@ def environment(s3_endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> d
     key.chmod(0o600)
     inherited = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     lock = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(key)}
-    return {**inherited, **lock, "RAY_USAGE_STATS_ENABLED": "0", "PATH": f"{BIN}:{os.environ['PATH']}"}
+    # Of a node's idle processes Ray keeps as many as it has CPUs; to start one takes seconds, and these have one CPU.
+    kept = {"RAY_num_workers_soft_limit": "6", "RAY_idle_worker_killing_time_threshold_ms": "120000"}
+    return {**inherited, **lock, **kept, "RAY_USAGE_STATS_ENABLED": "0", "PATH": f"{BIN}:{os.environ['PATH']}"}
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""A job killed in the middle of training goes on from its last checkpoint, and counts every draw exactly once."""
+"""The main job, killed in the middle of training, goes on from its last checkpoint and counts every draw once."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ CHECKPOINT = "runs/r/pretrain/checkpoint.safetensors"
 SETTINGS = [f"pretrain.epochs={EPOCHS}", "pretrain.batch_size=32", "pretrain.queue_size=64", "pretrain.bn_splits=2"]
 
 
-def _job(store: Location, file: Path) -> list[str]:
+def _job(name: str, store: Location, file: Path) -> list[str]:
     flags = ["--pool", f"npz:{file}", "--store", store.uri, "--run", "r", "--set", *SETTINGS]
-    return [sys.executable, "-m", "jobs.pretrain", *flags]
+    return [sys.executable, "-m", f"jobs.{name}", *flags]
 
 
 @pytest.mark.timeout(900)
@@ -33,10 +33,9 @@ def test_killed_training_resumes_with_the_same_counts(tmp_path: Path) -> None:
     file, store = tmp_path / "digits.npz", Location(str(tmp_path / "store"))
     np.savez(file, train_images=(load_digits().images[:SIZE] * 15.9).astype(np.uint8))
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    ingest = [part if part != "jobs.pretrain" else "jobs.ingest" for part in _job(store, file)]
-    subprocess.run(ingest, env=environment, check=True, timeout=400)
     # A process group of its own, so that the kill takes the workers too, as a lost machine would.
-    job = subprocess.Popen(_job(store, file), env=environment, start_new_session=True)
+    select = [*_job("select", store, file), "--budget", "12"]
+    job = subprocess.Popen(select, env=environment, start_new_session=True)
     deadline = time.monotonic() + 400
     while not store.exists(CHECKPOINT) and time.monotonic() < deadline and job.poll() is None:
         time.sleep(0.05)
@@ -45,7 +44,8 @@ def test_killed_training_resumes_with_the_same_counts(tmp_path: Path) -> None:
     assert store.exists(CHECKPOINT), "it was killed after a checkpoint"
     assert not store.exists("runs/r/pretrain/done.json")
 
-    again = subprocess.run(_job(store, file), env=environment, check=True, timeout=400, capture_output=True, text=True)
+    train = _job("pretrain", store, file)
+    again = subprocess.run(train, env=environment, check=True, timeout=400, capture_output=True, text=True)
     assert "resumes after epoch" in again.stdout
     table = confidence_at(store.read_table(files_of(store, "r", "pretrain") + "/confidence.parquet"), 0.05)
     assert np.array_equal(table.count, Sampler(SIZE, 1, 32, seed=0, window=10**9).counts(EPOCHS))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -303,22 +300,6 @@ def test_more_clusters_than_images_and_no_way_to_know_how_many(capsys: pytest.Ca
     assert refusal(capsys, "cluster") == (
         "The number of clusters follows from the budget; give --budget, or --set cluster.k=30."
     )
-
-
-@pytest.mark.parametrize("argv", [("-m", "jobs.select"), ("-m", "jobs.cli", "select")])
-def test_as_a_program_of_its_own(argv: tuple[str, ...], here: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, *argv, "--pool", "digits", "--budget", "0"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == (
-        "hacon select: The budget is 0; give the number of images to label, 1 or more, with --budget.\n"
-    )
-    assert files(here) == []
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
