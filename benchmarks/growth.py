@@ -152,9 +152,10 @@ def run(folder: str, size: int) -> dict[str, dict[str, float]]:
             embedded = embed.run_embed(config, store, pool, trained, _quiet)
         with watched("cluster", found):
             clustered = run_cluster(config, store, embedded, _quiet)
+        results = {"pretrain": trained, "embeddings": embedded, "clusters": clustered}
         with watched("query", found):
-            query = run_query(config, store, pool, trained, clustered, _quiet)
-        results = {"pretrain": trained, "embeddings": embedded, "clusters": clustered, "query": query}
+            query = run_query(config, store, pool, results, _quiet)
+        results["query"] = query
         with watched("report", found):
             run_report(config, store, pool, results, _quiet)
     shutil.rmtree(f"{folder}/store")
