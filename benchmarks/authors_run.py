@@ -47,8 +47,8 @@ def main() -> None:
     if len(features) != len(theirs["hard"]):
         raise SystemExit(f"The run has {len(features)} images, the orders are of {len(theirs['hard'])}.")
     seeds = range(given.seeds)
-    clusters = [kmeans(features, K, seed).labels for seed in seeds]
-    flat = [kmeans(umap2d(features, seed), K, seed).labels for seed in seeds]
+    clusters = [kmeans(features, K, seed).labels.astype(np.int64) for seed in seeds]
+    flat = [kmeans(umap2d(features, seed), K, seed).labels.astype(np.int64) for seed in seeds]
     print(clusters_table({"features": clusters, "their 2-D UMAP": flat}, theirs["cluster"], theirs["labels"]))
     print()
     print(confidence_table(confidence, clusters, theirs))

@@ -125,7 +125,7 @@ def run(folder: str, size: int) -> dict[str, dict[str, float]]:
     from pipeline.on_ray.report import run_report
     from pipeline.on_ray.session import ray_session
 
-    embed._EmbedImages = TinyEmbedImages  # type: ignore[misc]
+    embed._EmbedImages = TinyEmbedImages  # type: ignore[assignment, misc]
     store = open_store(f"{folder}/store")
     config = RunConfig(
         run="growth",

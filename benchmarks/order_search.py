@@ -1,0 +1,265 @@
+"""The search for one nested order: candidates beside strategies that ship, by coverage and by the probe.
+
+    python -m benchmarks.order_search --run RUN --budgets 11,23,59,119,620 [--store STORE] [--seeds 5] [--only NAME ...]
+
+On a run that `hacon benchmark` has worked on with the probe (the test split's features are read from there). A
+candidate chooses without labels; labels and the test split judge it only. A candidate that nests is asked once, for
+the largest budget, and its prefixes are judged. What came of it: docs/results.md, and docs/log.md for what failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jobs.arguments import configure, parser
+from pipeline.artifacts import Float32, Float64, Int64, confidence_at
+from pipeline.cluster import default_k, kmeans
+from pipeline.evaluate.classifiers.probe import fit_probe
+from pipeline.evaluate.coverage import classes_covered, entropy_bits
+from pipeline.evaluate.metrics import quality
+from pipeline.evaluate.samples import EvaluationData
+from pipeline.on_ray.evaluation import evaluation_of, opened
+from pipeline.on_ray.plan import CONFIDENCE
+from pipeline.select import PoolView, strategy
+from pipeline.select.fresh_clusters import largest_first
+from pipeline.select.maxherding import lazy_greedy
+from pipeline.select.round_robin import ascending, in_turns, visiting_order
+from pipeline.select.squared_distances import landmarks, squared_distances
+from pipeline.select.typiclust import mean_distances
+
+LANDMARKS = 4000
+CLUSTERS = 30
+
+Pick = Callable[[PoolView, int, int], Int64]
+
+
+def main() -> None:
+    parse = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parse.add_argument("--run", required=True)
+    parse.add_argument("--store", default="./hacon-store")
+    parse.add_argument("--budgets", required=True)
+    parse.add_argument("--seeds", type=int, default=5)
+    parse.add_argument("--temperature", type=float, default=0.05)
+    parse.add_argument("--only", nargs="+", choices=[*FRESH, *NESTED], metavar="NAME")
+    given = parse.parse_args()
+    budgets = [int(each) for each in given.budgets.split(",")]
+    data, view = opened_run(given.store, given.run, given.temperature)
+    print("| order | nests | " + " | ".join(map(str, budgets)) + " |\n" + "|---" * (2 + len(budgets)) + "|")
+    for name in given.only or [*FRESH, *NESTED]:
+        queries: dict[int, list[Int64]] = {budget: [] for budget in budgets}
+        for seed in range(given.seeds):
+            order = NESTED[name](view, max(budgets), seed) if name in NESTED else None
+            for budget in budgets:
+                queries[budget].append(FRESH[name](view, budget, seed) if order is None else order[:budget])
+        cells = " | ".join(judged(data, queries[budget]) for budget in budgets)
+        print(f"| {name} | {'yes' if name in NESTED else 'no'} | {cells} |", flush=True)
+
+
+def opened_run(store: str, run: str, temperature: float) -> tuple[EvaluationData, PoolView]:
+    """The labels that judge; and what a candidate sees."""
+    config, place = configure(vars(parser("benchmark").parse_args(["--store", store, "--run", run])))
+    given = opened(evaluation_of(config, config.benchmark, place)[0])
+    table = confidence_at(place.read_table(f"{given.stage('pretrain')['files']}/{CONFIDENCE}"), temperature)
+    view = PoolView(
+        given.data.train.ids,
+        features=given.data.train.vectors(),
+        confidence=table.confidence,
+        variability=table.variability,
+    )
+    return given.data, view
+
+
+def judged(data: EvaluationData, queries: list[Int64]) -> str:
+    """Mean coverage and entropy; mean AUC of the queries that cover all classes, and how many these are."""
+    classes = len(data.classes)
+    covered, entropy, auc = [], [], []
+    for ids in queries:
+        labels = data.train.labels[ids]
+        covered.append(classes_covered(labels, classes))
+        entropy.append(entropy_bits(labels))
+        if covered[-1] == 1:
+            probe = fit_probe(data.train.take(np.sort(ids)), classes)
+            found = quality(data.test.labels, probe.predict(data.test), labels).auc
+            assert found is not None
+            auc.append(found)
+    mean = f" {np.mean(auc):.1f} ({len(auc)})" if auc else ""
+    return f"{np.mean(covered):.2f} {np.mean(entropy):.2f}{mean}"
+
+
+# ---- candidates -------------------------------------------------------------------------------
+
+
+def shipped(name: str, view: PoolView, budget: int, seed: int, k: int | None = None) -> Int64:
+    """A strategy of ``pipeline.select``, on a clustering of its own."""
+    return strategy(name).query(_clustered(view, k or default_k(budget), seed), budget, seed)
+
+
+def greedy(
+    view: PoolView,
+    budget: int,
+    seed: int,
+    similarity: Callable[[Float32], Float32],
+    among: Callable[[PoolView], NDArray[np.bool_]] | None = None,
+    weight: Callable[[PoolView], Float64] | None = None,
+) -> Int64:
+    """Facility location: the pick that most raises the landmarks' sum of the best similarity to a pick.
+
+    Args:
+        similarity: squared distances -> similarities, 0 or more.
+        among: rows that may be picked; none: all.
+        weight: of a row where it is a landmark; none: 1.
+    """
+    features = view.features
+    assert features is not None
+    chosen = landmarks(len(features), seed, LANDMARKS)
+    points = features[chosen]
+    weights = np.ones(len(chosen), np.float32) if weight is None else weight(view)[chosen].astype(np.float32)
+    rows = np.arange(len(features)) if among is None else np.flatnonzero(among(view))
+
+    def kernels(places: Int64) -> Float32:
+        return similarity(squared_distances(features[rows[places]], points)) * weights
+
+    return rows[lazy_greedy(kernels, len(rows), np.zeros(len(points), np.float32), budget)]
+
+
+def gaussian(scale: float) -> Callable[[Float32], Float32]:
+    """exp(-d^2 / scale)."""
+    return lambda squared: np.exp(-squared / np.float32(scale))
+
+
+def several_scales(squared: Float32) -> Float32:
+    """Mean of Gaussians of scales .05, .2 and .8."""
+    return np.mean([gaussian(scale)(squared) for scale in (0.05, 0.2, 0.8)], axis=0, dtype=np.float32)
+
+
+def medoids(squared: Float32) -> Float32:
+    """2 - d: then the sum that falls is that of the distances to the nearest pick, as in k-medoids."""
+    return 2 - np.sqrt(squared)
+
+
+def means(squared: Float32) -> Float32:
+    """4 - d^2: as in K-means."""
+    return 4 - squared
+
+
+def dense(share: float) -> Callable[[PoolView], NDArray[np.bool_]]:
+    """The ``share`` of the pool with the nearest neighbours."""
+
+    def among(view: PoolView) -> NDArray[np.bool_]:
+        assert view.features is not None
+        distance = mean_distances(view.features, np.zeros(len(view.features), np.int32))
+        return np.asarray(distance <= np.quantile(distance, share))
+
+    return among
+
+
+def hard(share: float) -> Callable[[PoolView], NDArray[np.bool_]]:
+    """The hardest ``share`` to contrast of each of 30 clusters."""
+    return lambda view: _rank_in_cluster(_clustered(view, CLUSTERS, 0), "confidence") <= share
+
+
+def hardness(view: PoolView) -> Float64:
+    """1 for the hardest to contrast of a cluster, 0 for the easiest."""
+    return 1 - _rank_in_cluster(_clustered(view, CLUSTERS, 0), "confidence")
+
+
+def core_first(view: PoolView, budget: int, seed: int, share: float, k: int) -> Int64:
+    """HaCon inside the ``share`` of each cluster that is nearest to its centroid, then the rest."""
+    clustered = _clustered(view, k, seed)
+    assert clustered.cluster is not None and clustered.confidence is not None
+    outside = _rank_in_cluster(clustered, "distance") > share
+    key = ascending(clustered.confidence) + len(outside) * outside
+    return in_turns(clustered, clustered.cluster, key, visiting_order(clustered.k, seed), budget)
+
+
+def largest_cluster_first(view: PoolView, budget: int, seed: int) -> Int64:
+    """HaCon with K = 30, its clusters in the order of their sizes."""
+    clustered = _clustered(view, CLUSTERS, seed)
+    assert clustered.cluster is not None and clustered.confidence is not None
+    turns = largest_first(np.bincount(clustered.cluster, minlength=CLUSTERS))
+    return in_turns(clustered, clustered.cluster, ascending(clustered.confidence), turns, budget)
+
+
+def splits(view: PoolView, budget: int, seed: int) -> Int64:
+    """A hierarchy: the widest group is split in two, and the half without a pick gets its middle."""
+    features = view.features
+    assert features is not None
+    groups = [np.arange(len(features))]
+    picks = [_middle(features, groups[0])]
+    spread = [_spread(features, groups[0])]
+    while len(picks) < budget:
+        worst = int(np.argmax(spread))
+        rows = groups[worst]
+        half = kmeans(features[rows], 2, seed, backend="sklearn", n_init=1).labels
+        own = half[np.flatnonzero(rows == picks[worst])[0]]
+        groups[worst], new = rows[half == own], rows[half != own]
+        groups.append(new)
+        picks.append(_middle(features, new))
+        spread[worst] = _spread(features, groups[worst])
+        spread.append(_spread(features, new))
+    return np.array(picks)
+
+
+def _middle(features: Float32, rows: Int64) -> int:
+    return int(rows[np.argmin(((features[rows] - features[rows].mean(axis=0)) ** 2).sum(axis=1))])
+
+
+def _spread(features: Float32, rows: Int64) -> float:
+    return float(((features[rows] - features[rows].mean(axis=0)) ** 2).sum())
+
+
+_CLUSTERINGS: dict[tuple[int, int], tuple[NDArray[np.int32], Float32]] = {}
+
+
+def _clustered(view: PoolView, k: int, seed: int) -> PoolView:
+    assert view.features is not None
+    if (k, seed) not in _CLUSTERINGS:
+        found = kmeans(view.features, k, seed)
+        _CLUSTERINGS[k, seed] = (found.labels, found.distance)
+    cluster, distance = _CLUSTERINGS[k, seed]
+    return PoolView(view.sample_id, cluster, distance, view.confidence, view.variability, k, features=view.features)
+
+
+def _rank_in_cluster(view: PoolView, column: str) -> Float64:
+    """(N,) 0 for the lowest of each cluster, 1 for the highest."""
+    assert view.cluster is not None
+    values, found = getattr(view, column), np.zeros(len(view.cluster))
+    for each in range(view.k):
+        rows = np.flatnonzero(view.cluster == each)
+        found[rows] = ascending(values[rows]) / max(len(rows) - 1, 1)
+    return found
+
+
+FRESH: dict[str, Pick] = {
+    name: partial(shipped, name)
+    for name in ("random", "hard-to-contrast", "closest-to-centroid", "k-medoids", "typiclust")
+}
+"""Asked anew for every budget; of the paper's orders K = budget, at most 30."""
+NESTED: dict[str, Pick] = {
+    **{name: partial(shipped, name) for name in ("coreset", "probcover", "maxherding")},
+    "hard-to-contrast, K = 30": partial(shipped, "hard-to-contrast", k=CLUSTERS),
+    "hard-to-contrast, K = 30, largest first": largest_cluster_first,
+    **{
+        f"hard-to-contrast, K = 30, nearest {share:.0%} first": partial(core_first, share=share, k=CLUSTERS)
+        for share in (0.1, 0.3)
+    },
+    **{f"herding, exp(-d^2 / {scale:g})": partial(greedy, similarity=gaussian(scale)) for scale in (0.05, 0.2, 0.5)},
+    "herding, three scales": partial(greedy, similarity=several_scales),
+    "greedy medoids": partial(greedy, similarity=medoids),
+    "greedy means": partial(greedy, similarity=means),
+    "greedy medoids, dense half": partial(greedy, similarity=medoids, among=dense(0.5)),
+    "greedy medoids, hard half": partial(greedy, similarity=medoids, among=hard(0.5)),
+    "greedy medoids, hard tenth": partial(greedy, similarity=medoids, among=hard(0.1)),
+    "greedy medoids, hard landmarks": partial(greedy, similarity=medoids, weight=hardness),
+    "splits in two": splits,
+}
+"""Asked once."""
+
+
+if __name__ == "__main__":
+    main()
