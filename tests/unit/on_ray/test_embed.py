@@ -1,0 +1,26 @@
+"""Batches of features become files of one length."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipeline.artifacts import features_of
+from pipeline.on_ray.embed import _gathered, _table
+
+FEATURES = np.random.default_rng(0).normal(size=(25, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("rows", "lengths"), [(10, [10, 10, 5]), (5, [5] * 5), (2, [2] * 12 + [1]), (99, [25])])
+def test_batches_cross_the_ends_of_files(rows: int, lengths: list[int]) -> None:
+    batches = [_table(np.arange(25)[part], FEATURES[part]) for part in (slice(0, 7), slice(7, 14), slice(14, 25))]
+    files = [pa.Table.from_pydict(each.to_pydict(), each.schema) for each in _gathered(batches, rows, 3)]
+    assert [len(each) for each in files] == lengths
+    together = pa.concat_tables(files)
+    assert together["sample_id"].to_pylist() == list(range(25))
+    assert np.array_equal(features_of(together["features"]), FEATURES)
+
+
+def test_an_empty_pool_gives_no_file() -> None:
+    assert list(_gathered([], 10, 3)) == []
