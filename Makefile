@@ -69,12 +69,14 @@ $(BIN)/uv: requirements-uv.lock | $(BIN)/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
 	@touch $@
 
+# Compiled once here (half a minute), or else by each of Ray's processes on its own, at every start where
+# PYTHONDONTWRITEBYTECODE is set.
 $(STAMP): $(BIN)/uv requirements-dev.lock pyproject.toml
-	@$(UV) pip sync --python $(BIN)/python --require-hashes requirements-dev.lock
+	@$(UV) pip sync --python $(BIN)/python --compile-bytecode --require-hashes requirements-dev.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # Added to what is there, not synced: nothing of the developers' environment goes or changes its version.
 $(BENCH_STAMP): $(STAMP) requirements-bench.lock
-	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes --requirements requirements-bench.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes --requirements requirements-bench.lock
 	@touch $@
