@@ -14,8 +14,8 @@ from pipeline.errors import InputError
 def choose_precision(wanted: str, device: torch.device) -> tuple[torch.dtype, str]:
     """The dtype of the matrix work, and the reason.
 
-    Left to choose, a CPU takes float32 even where it has bfloat16 units: images this small train no faster with them
-    (docs/log.md), and features and confidences are then those of any other CPU to rounding.
+    Left to choose, a CPU takes float32 even where it has bfloat16 units: images of 28 px train no faster with them
+    (docs/log.md; larger ones were not tried), and features are then those of any other CPU, to float32's rounding.
 
     Raises:
         InputError: bfloat16 on a device that would only emulate it.

@@ -181,19 +181,8 @@ def test_an_interrupted_benchmark_does_the_rest_and_more(store: Location, capsys
         """Size and time of each row of this test."""
         return {name: facts for name, *facts in store.files(trials) if name.startswith("random-13-")}
 
-    flags = [
-        "--strategies",
-        "random",
-        "--budgets",
-        "13",
-        "--uniform",
-        "off",
-        "--store",
-        store.uri,
-        "--run",
-        "r",
-        "--set",
-    ]
+    flags = ["--strategies", "random", "--budgets", "13", "--uniform", "off"]
+    flags += ["--store", store.uri, "--run", "r", "--set"]
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     command = [sys.executable, "-m", "jobs.benchmark", *flags, "benchmark.random_seeds=100"]
     job = subprocess.Popen(command, env=environment, start_new_session=True)

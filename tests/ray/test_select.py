@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -170,23 +171,22 @@ def _kill_a_training_worker(store: Location, after: str) -> int:
     """Returns how many there were."""
     while not store.exists(after):
         time.sleep(0.02)
-    workers = [
-        int(folder.name)
-        for folder in Path("/proc").iterdir()
-        if folder.name.isdigit()
-        and b"ray::RayTrainWorker" in (folder / "cmdline").read_bytes()
-        and os.getpid() in _ancestors(int(folder.name))  # no other test's
-    ]
+    workers = []
+    for folder in Path("/proc").iterdir():
+        # Other tests' processes come and go meanwhile.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, NotADirectoryError):
+            if b"ray::RayTrainWorker" in (folder / "cmdline").read_bytes() and os.getpid() in _ancestors(folder.name):
+                workers.append(int(folder.name))
     os.kill(workers[-1], signal.SIGKILL)
     return len(workers)
 
 
-def _ancestors(process: int) -> list[int]:
+def _ancestors(process: str) -> list[int]:
     found = []
-    while process > 1:
+    while int(process) > 1:
         # "pid (name) state parent ...", where the name may hold anything.
-        process = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
-        found.append(process)
+        process = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1]
+        found.append(int(process))
     return found
 
 
