@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.measure import Row, stopwatch
-from benchmarks.pool import BATCH, images
+from benchmarks.pool import BATCH, images, small_task
 from benchmarks.training_step import ResidentTraining, part
 from pipeline import dist
 from pipeline.machine import cores
@@ -29,7 +29,7 @@ _LARGE = 1_000_000
 def measure(steps: int = 24, large: int = _LARGE) -> Row:
     torch.set_num_threads(cores())
     pictures, source = images()
-    resident = ResidentTraining(pictures[: steps * BATCH])
+    resident = ResidentTraining(pictures[: steps * BATCH], small_task(steps * BATCH), torch.device("cpu"))
     training = resident.training
     places: dict[str, list[tuple[Any, str]]] = {
         "step": [(training, "run_epoch")],

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.measure import Row, alternate
-from benchmarks.pool import images
+from benchmarks.pool import images, small_task
 from benchmarks.training_step import ResidentTraining
 from pipeline.checkpoint import CheckpointWriter
 from pipeline.machine import cores
@@ -30,7 +30,8 @@ GOAL = 0.02
 def measure(size: int | None = None, rounds: int = 7) -> Row:
     torch.set_num_threads(cores())
     pictures, source = images()
-    resident = ResidentTraining(pictures[:size])
+    pictures = pictures[:size]
+    resident = ResidentTraining(pictures, small_task(len(pictures)), torch.device("cpu"))
     training = resident.training
     resident()
     epoch = training.history[-1]["seconds"]

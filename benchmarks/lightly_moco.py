@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.measure import Row, alternate, lacking, ratio, speed
-from benchmarks.pool import BATCH, images
+from benchmarks.pool import BATCH, images, small_task
 from benchmarks.training_step import ResidentTraining
 from pipeline import device as devices
 from pipeline.artifacts import Uint8
@@ -100,7 +100,7 @@ def measure(steps: int = 24, rounds: int = 3, trial_steps: int = 6) -> Row:
     torch.set_num_threads(cores())
     pictures, source = images()
     pictures = pictures[: steps * BATCH]
-    ours = ResidentTraining(pictures)
+    ours = ResidentTraining(pictures, small_task(len(pictures)), torch.device("cpu"))
     config = ours.training.task.config
 
     def lightly(some: Uint8, workers: int, layout: torch.memory_format) -> LightlyTraining:

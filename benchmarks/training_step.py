@@ -19,12 +19,14 @@ from benchmarks.measure import Row, alternate, ratio, speed, stopwatch
 from benchmarks.pool import BATCH, images, small_task
 from pipeline import device as devices
 from pipeline.artifacts import Uint8
+from pipeline.config import PretrainConfig
 from pipeline.data.keyed import sample_keys
-from pipeline.data.views import make_views
+from pipeline.data.views import RGB, make_views
 from pipeline.machine import cores
 from pipeline.moco import train as loop
 from pipeline.moco.model import MoCo
 from pipeline.moco.resident import ResidentPixels
+from pipeline.moco.task import PretrainTask
 from pipeline.progress import Progress
 
 GOAL = 0.90
@@ -33,10 +35,10 @@ GOAL = 0.90
 class ResidentTraining:
     """The loop as shipped, one epoch a call."""
 
-    def __init__(self, pictures: Uint8) -> None:
-        self.pixels = ResidentPixels(pictures, torch.device("cpu"))
-        self.training = loop.Pretraining(small_task(len(pictures)), torch.device("cpu"))
-        self.pairs = self.training.sampler.steps * BATCH
+    def __init__(self, pictures: Uint8, task: PretrainTask, device: torch.device) -> None:
+        self.pixels = ResidentPixels(pictures, device)
+        self.training = loop.Pretraining(task, device)
+        self.pairs = self.training.sampler.steps * task.config.batch_size
 
     def __call__(self) -> None:
         epoch = self.training.epochs_done % self.training.task.config.epochs
@@ -46,12 +48,11 @@ class ResidentTraining:
 class BareStep:
     """``steps`` bare steps a call, the batch in ``splits`` equal parts; the key encoder stays as it is."""
 
-    def __init__(self, views: tuple[Tensor, Tensor], steps: int, splits: int) -> None:
-        config = small_task(BATCH).config
-        self.steps = steps
+    def __init__(self, views: tuple[Tensor, Tensor], steps: int, splits: int, config: PretrainConfig) -> None:
+        self.steps, self.device = steps, views[0].device
         self.parts = list(zip(*(view.chunk(splits) for view in views), strict=True))
-        self.model = MoCo(config.arch, config.projection_dim, config.queue_size, config.encoder_momentum, seed=0)
-        self.device = torch.device("cpu")
+        model = MoCo(config.arch, config.projection_dim, config.queue_size, config.encoder_momentum, seed=0)
+        self.model = model.to(self.device)
         self.dtype, _ = devices.choose_precision(config.precision, self.device)
         self.optimizer = torch.optim.SGD(
             self.model.query_encoder.parameters(),
@@ -70,30 +71,29 @@ class BareStep:
                         key = self.model.key_encoder(second)
                     query = self.model.query_encoder(first)
                 # The least that has a gradient for every weight.
-                (-(query * key).sum() / BATCH).backward()
+                (-(query * key).mean()).backward()
             self.optimizer.step()
 
 
-def two_views(pictures: Uint8) -> tuple[Tensor, Tensor]:
+def two_views(pictures: Uint8, batch: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """The loop's own views of the first batch, made beforehand."""
-    task = small_task(len(pictures))
-    ids = torch.arange(BATCH)
-    pixels = torch.from_numpy(pictures[:BATCH]).permute(0, 3, 1, 2).contiguous()
-    recipe = loop.Pretraining(task, torch.device("cpu")).recipe
-    first, second = (make_views(pixels, sample_keys(0, 0, ids * 0, ids, view), recipe) for view in (0, 1))
+    ids = torch.arange(batch, device=device)
+    pixels = torch.from_numpy(pictures[:batch]).to(device).permute(0, 3, 1, 2).contiguous()
+    first, second = (make_views(pixels, sample_keys(0, 0, ids * 0, ids, view), RGB) for view in (0, 1))
     return first, second
 
 
 def measure(steps: int = 8, rounds: int = 15) -> Row:
     torch.set_num_threads(cores())
     pictures, source = images()
-    resident = ResidentTraining(pictures[: steps * BATCH])
-    splits = resident.training.task.config.bn_splits
-    views = two_views(pictures)
+    task, device = small_task(steps * BATCH), torch.device("cpu")
+    resident = ResidentTraining(pictures[: steps * BATCH], task, device)
+    splits = task.config.bn_splits
+    views = two_views(pictures, BATCH, device)
     candidates: dict[str, Callable[[], None]] = {
         "loop": resident,
-        "whole": BareStep(views, steps, splits=1),
-        "split": BareStep(views, steps, splits),
+        "whole": BareStep(views, steps, 1, task.config),
+        "split": BareStep(views, steps, splits, task.config),
     }
     seconds = alternate(candidates, rounds)
     against = {bare: ratio(seconds, bare, "loop") for bare in ("whole", "split")}
@@ -118,7 +118,7 @@ def where_it_goes(resident: ResidentTraining) -> list[tuple[str, str]]:
     training = resident.training
     model = training.model
     places: dict[str, list[tuple[Any, str]]] = {
-        "queries forward (also in the bare step)": [(training, "query_encoder")],
+        "queries forward (also in the bare step)": [(model.query_encoder, "forward")],
         "keys forward (also in the bare step)": [(model.key_encoder, "forward")],
         "backward, that of the loss with it (also in the bare step)": [(Tensor, "backward")],
         "optimizer (also in the bare step)": [(training.optimizer, "step"), (training.optimizer, "zero_grad")],

@@ -84,7 +84,7 @@ def kornia_transform(size: int, cropping_mode: str) -> Callable[[Tensor], Tensor
         augment.RandomGaussianBlur((_TAPS, _TAPS), RGB.blur_sigma, p=RGB.blur),
         augment.Normalize(_MEAN, _STD),
     )
-    return lambda batch: chain(batch.float() / 255)
+    return lambda batch: chain.to(batch.device)(batch.float() / 255)
 
 
 def both(transform: Callable[[Tensor], Tensor], batch: Tensor) -> list[Tensor]:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
+from functools import cache, wraps
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
 from pipeline.errors import InputError
+
+Given = ParamSpec("Given")
+Found = TypeVar("Found")
 
 
 def choose_precision(wanted: str, device: torch.device) -> tuple[torch.dtype, str]:
@@ -36,6 +42,28 @@ def choose_precision(wanted: str, device: torch.device) -> tuple[torch.dtype, st
 def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager[None]:
     """Autocast to ``dtype``; nothing for float32."""
     return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
+
+
+@cache
+def constant(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """``values`` on ``device``, to stay there: sent anew in every step, they would make the host wait for it."""
+    with torch.inference_mode(False):  # whoever asks first
+        return torch.tensor(values, device=device)
+
+
+def fused(function: Callable[Given, Found]) -> Callable[Given, Found]:
+    """``function``, whose first argument is a tensor; on a GPU torch's compiler makes a few kernels of it."""
+
+    @cache
+    def compiled() -> Callable[Given, Found]:
+        return torch.compile(function, dynamic=True)
+
+    @wraps(function)
+    def run(*given: Given.args, **named: Given.kwargs) -> Found:
+        on_gpu = isinstance(given[0], Tensor) and given[0].is_cuda
+        return (compiled() if on_gpu else function)(*given, **named)
+
+    return run
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from collections.abc import Iterable
 
 import torch
 import torch.distributed as torch_dist
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
-
-_PARAMETERS = inspect.signature(DistributedDataParallel).parameters
-_OWN_BUFFERS: dict[str, Any] = {
-    # The second was the first's name before torch 2.13.
-    "forward_sync_buffers" if "forward_sync_buffers" in _PARAMETERS else "broadcast_buffers": False
-}
-"""Each worker's batch norms see their own splits; ``moco.train`` merges them once an epoch."""
 
 
 def rank() -> int:
@@ -53,13 +43,16 @@ def gather_rows(local: Tensor, rows: list[int]) -> Tensor:
     return torch.cat([part[:count] for part, count in zip(parts, rows, strict=True)])
 
 
-def data_parallel(module: nn.Module) -> nn.Module:
-    """``module`` with gradients averaged over the processes in the backward pass."""
+def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Every gradient becomes its sum over the processes: one message for all of them.
+
+    Not DistributedDataParallel: its hooks run within the backward pass, which could then not be recorded as a CUDA
+    graph (``moco.replay``), and launching its kernels one by one takes several times as long as what they compute.
+    """
     if world_size() == 1:
-        return module
-    return DistributedDataParallel(module, **_OWN_BUFFERS)
-
-
-def gradients_shared(module: nn.Module, now: bool) -> AbstractContextManager[None]:
-    """A block of forward and backward of ``data_parallel``'s module; gradients only add up here unless ``now``."""
-    return nullcontext() if now or not isinstance(module, DistributedDataParallel) else module.no_sync()
+        return
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    torch_dist.all_reduce(flat)
+    for gradient, summed in zip(gradients, flat.split([each.numel() for each in gradients]), strict=True):
+        gradient.copy_(summed.view(gradient.shape))

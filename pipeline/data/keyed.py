@@ -15,7 +15,7 @@ _MIX_1 = 0xBF58476D1CE4E5B9 - (1 << 64)
 _MIX_2 = 0x94D049BB133111EB - (1 << 64)
 
 
-def sample_keys(seed: int, epoch: int, repeat: Tensor, sample_id: Tensor, view: int) -> Tensor:
+def sample_keys(seed: int, epoch: int | Tensor, repeat: Tensor, sample_id: Tensor, view: int) -> Tensor:
     """One key a sample and view, from (seed, epoch, repeat, sample_id, view).
 
     Args:
@@ -27,7 +27,9 @@ def sample_keys(seed: int, epoch: int, repeat: Tensor, sample_id: Tensor, view: 
     """
     key = torch.full_like(sample_id, seed)
     for part in (epoch, repeat, sample_id, view):
-        key = splitmix64(key ^ splitmix64(torch.as_tensor(part, device=key.device) + _GAMMA))
+        # A number is filled in where it is needed: one sent from the host would make the host wait for the device.
+        tensor = part if isinstance(part, Tensor) else torch.full_like(sample_id, part)
+        key = splitmix64(key ^ splitmix64(tensor + _GAMMA))
     return key
 
 

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pipeline import device as devices
 from pipeline.data.keyed import uniform
 
 _LUMA = (0.2989, 0.587, 0.114)
@@ -94,8 +95,8 @@ def make_views(images: Tensor, keys: Tensor, recipe: Recipe) -> Tensor:
 
 def normalise(pixels: Tensor) -> Tensor:
     """[0, 1] pixels (n, 1 or 3, H, W) -> the network's input (n, 3, H, W), by ImageNet's mean and deviation."""
-    mean = pixels.new_tensor(_MEAN)[:, None, None]
-    std = pixels.new_tensor(_STD)[:, None, None]
+    mean = devices.constant(_MEAN, pixels.device)[:, None, None]
+    std = devices.constant(_STD, pixels.device)[:, None, None]
     return ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
@@ -207,13 +208,13 @@ def _recolour(pixels: Tensor, u: Tensor, recipe: Recipe) -> Tensor:
     """Jitter in a random order, then greyscale, as one affine map of the colours. u: (n, 10) uniforms."""
     channels = pixels.shape[1]
     jittered = u[:, 0] < recipe.jitter
-    ranges = u.new_tensor([recipe.brightness, recipe.contrast, recipe.saturation, recipe.hue])
+    ranges = devices.constant((recipe.brightness, recipe.contrast, recipe.saturation, recipe.hue), u.device)
     factors = (2 * u[:, 1:5] - 1) * ranges
     factors = torch.where(jittered[:, None], factors, torch.zeros_like(factors))
     matrix, offset = colour_map(factors, u[:, 5:9].argsort(1), pixels.mean((2, 3)))
     if channels == 3:
         grey = u[:, 9] < recipe.grey
-        to_grey = u.new_tensor(_LUMA).expand(3, 3)
+        to_grey = devices.constant(_LUMA, u.device).expand(3, 3)
         matrix = torch.where(grey[:, None, None], to_grey @ matrix, matrix)
         offset = torch.where(grey[:, None], offset @ to_grey.T, offset)
     recoloured = matrix @ pixels.flatten(2) + offset[:, :, None]
@@ -232,7 +233,7 @@ def colour_map(factors: Tensor, order: Tensor, mean: Tensor) -> tuple[Tensor, Te
         matrix (n, C, C) and offset (n, C).
     """
     n, channels = mean.shape
-    luma = mean.new_tensor(_LUMA if channels == 3 else (1.0,))
+    luma = devices.constant(_LUMA if channels == 3 else (1.0,), mean.device)
     eye = torch.eye(channels, device=mean.device).expand(n, channels, channels)
     brightness, contrast, saturation, hue = factors.unbind(1)
     scale = (1 + brightness)[:, None, None] * eye

@@ -24,7 +24,7 @@ def build_encoder(arch: str, projection_dim: int, split_rows: int | None = None)
     """A ResNet with its ordinary stem and MoCo v2's MLP head in place of the classifier.
 
     Args:
-        split_rows: rows that batch norm sees at a time in training; none: the whole batch.
+        split_rows: rows that batch norm sees at a time in training; none: batch norm is the ordinary one.
     """
     encoder = BACKBONES[arch](weights=None)
     width = encoder.fc.in_features
@@ -33,13 +33,13 @@ def build_encoder(arch: str, projection_dim: int, split_rows: int | None = None)
         for name, layer in parent.named_children():
             if isinstance(layer, nn.Conv2d):
                 setattr(parent, name, SmallMapConv2d.like(layer))
-            elif isinstance(layer, nn.BatchNorm2d):
+            elif isinstance(layer, nn.BatchNorm2d) and split_rows is not None:
                 setattr(parent, name, SplitBatchNorm2d.like(layer, split_rows))
     return encoder.to(memory_format=torch.channels_last)
 
 
 def batch_norms(module: nn.Module) -> list[SplitBatchNorm2d]:
-    """All batch norm layers."""
+    """All batch norms that go by splits."""
     return [layer for layer in module.modules() if isinstance(layer, SplitBatchNorm2d)]
 
 
@@ -79,7 +79,7 @@ class MoCo(nn.Module):
 
     Args:
         seed: of the initial weights and of the queue's initial noise.
-        split_rows: rows that batch norm sees at a time; none: the whole batch.
+        split_rows: see ``build_encoder``.
     """
 
     queue: Tensor
@@ -110,7 +110,7 @@ class MoCo(nn.Module):
         torch._foreach_lerp_(keys, queries, 1 - self.encoder_momentum)
 
     @torch.no_grad()
-    def enqueue(self, keys: Tensor, batches_before: int) -> None:
+    def enqueue(self, keys: Tensor, batches_before: int | Tensor) -> None:
         """Replace the oldest keys of the queue by one global batch; Q is a multiple of its rows."""
-        start = batches_before * len(keys) % len(self.queue)
-        self.queue[start : start + len(keys)] = keys
+        places = batches_before * len(keys) + torch.arange(len(keys), device=keys.device)
+        self.queue.index_copy_(0, places % len(self.queue), keys)

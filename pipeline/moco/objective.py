@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pipeline import device as devices
+
 _NOTHING = -80.0
 """e to this is nothing beside 1 in float32; a little less is below the normal numbers, which are very slow."""
 
@@ -24,8 +26,8 @@ def moco_logits(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -
     Returns:
         (n, 1 + Q).
     """
-    positive = (query * key).sum(1, keepdim=True)
-    return torch.cat([positive, query @ queue.T], 1) / temperature
+    scaled = query / temperature  # before the product: the queue's similarities are 500 times as many
+    return torch.cat([(scaled * key).sum(1, keepdim=True), scaled @ queue.T], 1)
 
 
 def moco_loss(logits: Tensor) -> Tensor:
@@ -66,7 +68,15 @@ def instance_probability(
         similarity = torch.cat([to_other_view, to_same_view], 1)
         largest = similarity.max(1, keepdim=True).values
         behind, positive = similarity.sub_(largest), positive - largest
-        for column, temperature in enumerate(temperatures):
-            log_total = (behind / temperature).clamp_min_(_NOTHING).exp_().sum(1).log()
-            probability[:, column] += torch.exp((positive[:, 0] / temperature - log_total).double()) / 2
+        log_totals = _log_totals(behind, tuple(temperatures))
+        probability += (
+            torch.exp((positive / devices.constant(tuple(temperatures), ids.device) - log_totals).double()) / 2
+        )
     return probability
+
+
+@devices.fused
+def _log_totals(behind: Tensor, temperatures: tuple[float, ...]) -> Tensor:
+    """log of the sum of e to (n, M) over each temperature, (n, T); nothing of ``behind`` is above 0."""
+    totals = [(behind / each).clamp_min_(_NOTHING).exp_().sum(1) for each in temperatures]
+    return torch.stack(totals, 1).log()

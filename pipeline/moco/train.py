@@ -33,6 +33,8 @@ from pipeline.data.views import make_views, recipe_for
 from pipeline.moco.confidence import ConfidenceAccumulator
 from pipeline.moco.model import MoCo, batch_norms
 from pipeline.moco.objective import instance_probability, moco_logits, moco_loss
+from pipeline.moco.replay import Replayed
+from pipeline.moco.split_norm import begin_epoch, end_epoch
 from pipeline.moco.task import PretrainTask
 from pipeline.progress import Progress
 
@@ -100,15 +102,21 @@ class Pretraining:
             task.seed,
             split_rows=config.batch_size // config.bn_splits,
         ).to(device)
-        self.query_encoder = dist.data_parallel(self.model.query_encoder)
         self.confidence = ConfidenceAccumulator(task.size, config.confidence_temperatures, config.repeats).to(device)
+        weights = list(self.model.query_encoder.parameters())
         self.optimizer = torch.optim.SGD(
-            self.model.query_encoder.parameters(),
-            lr=config.learning_rate,
+            weights,
+            # A tensor, as all that changes from step to step, since a step is recorded.
+            lr=torch.zeros((), device=device),
             momentum=config.sgd_momentum,
             weight_decay=config.weight_decay,
             fused=True,  # one pass over the weights instead of four
         )
+        for weight in weights:
+            self.optimizer.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+        self._encode_keys = Replayed(self._keys_of_views)
+        self._learn = Replayed(self._gradients_of_views)
+        self._update = Replayed(self._update_all)
         self.rows = local_rows(config.batch_size, config.bn_splits)
         self.mine = local_slice(config.batch_size, config.bn_splits)
         self.history: list[dict[str, Any]] = []
@@ -122,13 +130,12 @@ class Pretraining:
         """One pass over the epoch's batches; returns and remembers its metrics."""
         began = time.perf_counter()
         self.model.train()
-        for layer in batch_norms(self.model):
-            layer.begin_epoch()
+        begin_epoch(batch_norms(self.model))
         totals = torch.zeros(2, device=self.device)
         for step in self.sampler.epoch(epoch):
             totals += self.step(step, epoch, pixels)
             progress.advance(f", epoch {epoch + 1}/{self.task.config.epochs}")
-        self._merge_batch_norms()
+        end_epoch(batch_norms(self.model))
         self.confidence.end_epoch()
         draws = self.sampler.steps * self.task.config.batch_size
         loss, correct = (dist.all_reduce_sum(totals) / draws).tolist()
@@ -146,37 +153,57 @@ class Pretraining:
 
     def step(self, step: Step, epoch: int, pixels: Pixels) -> Tensor:
         """One optimizer step; returns this worker's (summed loss, queries told apart), (2,), without waiting for it."""
-        config, mine = self.task.config, self.mine
-        key = self._keys(step, epoch, pixels)
-        self.optimizer.zero_grad(set_to_none=True)
-        totals, queries = torch.zeros(2, device=self.device), []
-        own_keys = key[mine]
-        for part, view in self._views(step, np.arange(config.batch_size)[mine], epoch, pixels, view=0):
-            with dist.gradients_shared(self.query_encoder, part.stop == len(own_keys)):
-                with devices.autocast(self.device, self.dtype):
-                    query = self.query_encoder(view)
-                logits = moco_logits(query, own_keys[part], self.model.queue, config.loss_temperature)
-                loss = moco_loss(logits)
-                (loss * (dist.world_size() / config.batch_size)).backward()
-            queries.append(query.detach())
-            totals += torch.stack([loss.detach(), (logits.argmax(1) == 0).sum().to(loss.dtype)])
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate(epoch, step.index)
-        self.optimizer.step()
-        self.model.enqueue(key, epoch * self.sampler.steps + step.index)
-        query, ids = dist.gather_rows(torch.cat(queries), self.rows), self._to_device(step.ids)
-        self.confidence.add(ids[mine], instance_probability(query, key, ids, mine, config.confidence_temperatures))
+        mine = self.mine
+        drawn = np.stack([step.ids, step.repeat, step.ids[step.shuffle], step.repeat[step.shuffle]])
+        ids, repeat, shuffled_ids, shuffled_repeat = self._to_device(drawn)
+        now = torch.full_like(ids[0], epoch)
+        images = pixels.fetch(step.ids[step.shuffle[mine]])
+        keys = self._encode_keys(images, shuffled_ids[mine], shuffled_repeat[mine], now)
+        keys = dist.gather_rows(keys, self.rows)[self._to_device(np.argsort(step.shuffle))]
+        images = pixels.fetch(step.ids[mine])
+        totals, queries = self._learn(images, ids[mine], repeat[mine], now, keys[mine])
+        dist.sum_gradients(self.model.query_encoder.parameters())
+        queries = dist.gather_rows(queries, self.rows)
+        batches_before = torch.full_like(now, epoch * self.sampler.steps + step.index)
+        rate = torch.full_like(totals[0], self.learning_rate(epoch, step.index))
+        self._update(queries, keys, ids, batches_before, rate)
         return totals
 
     @torch.no_grad()
-    def _keys(self, step: Step, epoch: int, pixels: Pixels) -> Tensor:
-        """(B, D) keys of the global batch in its own order, after the momentum encoder's update."""
+    def _keys_of_views(self, images: Tensor, ids: Tensor, repeat: Tensor, epoch: Tensor) -> Tensor:
+        """(n, D) keys of this worker's part of the shuffled batch, after the momentum encoder's update."""
         self.model.update_key_encoder()
-        shuffled = []
-        for _, view in self._views(step, step.shuffle[self.mine], epoch, pixels, view=1):
+        keys = []
+        for _, view in self._views(images, ids, repeat, epoch, view=1):
             with devices.autocast(self.device, self.dtype):
-                shuffled.append(self.model.key_encoder(view))
-        return dist.gather_rows(torch.cat(shuffled), self.rows)[self._to_device(np.argsort(step.shuffle))]
+                keys.append(self.model.key_encoder(view))
+        return torch.cat(keys)
+
+    def _gradients_of_views(
+        self, images: Tensor, ids: Tensor, repeat: Tensor, epoch: Tensor, keys: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """This worker's share of the gradients, left at the weights; returns its totals (2,) and queries (n, D)."""
+        config = self.task.config
+        self.optimizer.zero_grad(set_to_none=True)
+        totals, queries = torch.zeros(2, device=self.device), []
+        for part, view in self._views(images, ids, repeat, epoch, view=0):
+            with devices.autocast(self.device, self.dtype):
+                query = self.model.query_encoder(view)
+            logits = moco_logits(query, keys[part], self.model.queue, config.loss_temperature)
+            loss = moco_loss(logits)
+            (loss / config.batch_size).backward()
+            queries.append(query.detach())
+            totals += torch.stack([loss.detach(), (logits.argmax(1) == 0).sum().to(loss.dtype)])
+        return totals, torch.cat(queries)
+
+    def _update_all(self, queries: Tensor, keys: Tensor, ids: Tensor, batches_before: Tensor, rate: Tensor) -> None:
+        """Weights, queue and confidence, from the gradients and the (B, D) queries and keys of the global batch."""
+        for group in self.optimizer.param_groups:
+            group["lr"].copy_(rate)
+        self.optimizer.step()
+        self.model.enqueue(keys, batches_before)
+        probability = instance_probability(queries, keys, ids, self.mine, self.task.config.confidence_temperatures)
+        self.confidence.add(ids[self.mine], probability)
 
     def learning_rate(self, epoch: int, step: int) -> float:
         """Scaled with the batch; linear warm-up, then a half cosine to 0 (Table 2)."""
@@ -201,35 +228,20 @@ class Pretraining:
         self.model.load_state_dict(checkpoint.part("model"))
         self.confidence.load_state_dict(checkpoint.part("confidence"))
         weights = list(self.model.query_encoder.parameters())
-        state = {}
         for index, value in checkpoint.part("momentum").items():
-            # As it lies beside its weight: the optimizer goes over both in one pass. And a copy, to work in.
-            momentum = torch.empty_like(weights[int(index)], requires_grad=False).copy_(value)
-            state[int(index)] = {"momentum_buffer": momentum}
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+            self.optimizer.state[weights[int(index)]]["momentum_buffer"].copy_(value)
         self.history = list(checkpoint.facts["history"])
 
-    def _views(self, step: Step, rows: Int64, epoch: int, pixels: Pixels, view: int) -> Iterator[tuple[slice, Tensor]]:
-        """One view of these rows of the global batch, in parts of whole splits: (part of ``rows``, its views)."""
-        images = pixels.fetch(step.ids[rows])
-        ids, repeat = self._to_device(step.ids[rows]), self._to_device(step.repeat[rows])
+    def _views(
+        self, images: Tensor, ids: Tensor, repeat: Tensor, epoch: Tensor, view: int
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """One view of each image, in parts of whole splits: (part of the rows, its views)."""
         keys = sample_keys(self.task.seed, epoch, repeat, ids, view)
         split = self.task.config.batch_size // self.task.config.bn_splits
         size = split * max(1, _PIXELS_AT_ONCE // (split * images.shape[-2] * images.shape[-1]))
-        for start in range(0, len(rows), size):
-            part = slice(start, min(start + size, len(rows)))
+        for start in range(0, len(images), size):
+            part = slice(start, min(start + size, len(images)))
             yield part, make_views(images[part], keys[part], self.recipe)
-
-    def _merge_batch_norms(self) -> None:
-        """Means of split statistics become means over all workers' splits."""
-        for layer in batch_norms(self.model):
-            assert layer.num_batches_tracked is not None
-            splits = layer.num_batches_tracked.to(torch.float64)
-            total = dist.all_reduce_sum(splits.clone())
-            for statistic in (layer.running_mean, layer.running_var):
-                assert statistic is not None
-                statistic.copy_(dist.all_reduce_sum(statistic.double() * splits) / total)
-            layer.num_batches_tracked.copy_(total)
 
     def _to_device(self, array: Int64) -> Tensor:
         return devices.send(torch.from_numpy(np.ascontiguousarray(array)), self.device)

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from pipeline.moco.model import MoCo, batch_norms, build_encoder, fold_batch_norms
+from pipeline.moco.split_norm import begin_epoch, end_epoch
 from pipeline.presets import preset
 
 
@@ -57,11 +58,11 @@ def test_running_statistics_are_the_plain_mean_over_splits() -> None:
     first.register_forward_pre_hook(lambda layer, args: seen.extend(s.mean((0, 2, 3)) for s in args[0].split(4)))
     views = torch.randn(12, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     encoder(views[:8])  # of an epoch before
-    for layer in batch_norms(encoder):
-        layer.begin_epoch()
+    begin_epoch(batch_norms(encoder))
     seen.clear()
     encoder(views[:8])
     encoder(views[8:])
+    end_epoch(batch_norms(encoder))
     assert len(seen) == 3
     assert first.running_mean is not None
     torch.testing.assert_close(first.running_mean, torch.stack(seen).mean(0), atol=1e-5, rtol=1e-4)
