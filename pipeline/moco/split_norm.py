@@ -7,13 +7,11 @@ the number of workers must not change. Legend: n = rows of a call, C = channels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipeline import device as devices
 from pipeline import dist
 
 
@@ -86,53 +84,9 @@ def one_by_one(maps: Tensor, weight: Tensor, bias: Tensor, rows: int, eps: float
 
 
 def all_at_once(maps: Tensor, weight: Tensor, bias: Tensor, rows: int, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """The same. For a GPU, which a kernel a split keeps half idle."""
-    normalised, means, variances = _AllAtOnce.apply(maps, weight, bias, rows, eps)
+    """The same, by kernels of our own for a GPU."""
+    from pipeline.moco.split_norm_kernels import SplitNorm  # Triton, which only comes with a torch for GPUs
+
+    normalised, means, variances = SplitNorm.apply(maps, weight, bias, rows, eps)
     pixels = rows * maps.shape[2] * maps.shape[3]
     return normalised, means, variances * (pixels / max(pixels - 1, 1))
-
-
-class _AllAtOnce(torch.autograd.Function):
-    """Batch norm's textbook formulas on (splits, pixels of a split, C): how maps in channels_last lie already."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor, rows: int, eps: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        n, channels, height, width = maps.shape
-        pixels = maps.permute(0, 2, 3, 1).reshape(n // rows, -1, channels)
-        normalised, means, variances = _normalise(pixels, weight, bias, eps)
-        ctx.save_for_backward(pixels, weight, means, variances)
-        ctx.eps = eps
-        ctx.mark_non_differentiable(means, variances)
-        return normalised.view(n, height, width, channels).permute(0, 3, 1, 2), means, variances
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        pixels, weight, means, variances = ctx.saved_tensors
-        n, channels, height, width = gradients[0].shape
-        gradient = gradients[0].permute(0, 2, 3, 1).reshape(pixels.shape)
-        of_pixels, of_weight, of_bias = _differentiate(gradient, pixels, weight, means, variances, ctx.eps)
-        return of_pixels.view(n, height, width, channels).permute(0, 3, 1, 2), of_weight, of_bias, None, None
-
-
-@devices.fused
-def _normalise(pixels: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """(s, p, C) -> the same, with mean and (biased) variance, (s, C)."""
-    values = pixels.float()
-    variances, means = torch.var_mean(values, 1, correction=0, keepdim=True)
-    normalised = (values - means) * (variances + eps).rsqrt() * weight + bias
-    return normalised.to(pixels.dtype), means[:, 0], variances[:, 0]
-
-
-@devices.fused
-def _differentiate(
-    gradient: Tensor, pixels: Tensor, weight: Tensor, means: Tensor, variances: Tensor, eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of what ``_normalise`` was given: (s, p, C), (C,), (C,)."""
-    given, inverse = gradient.float(), (variances[:, None] + eps).rsqrt()
-    normal = (pixels.float() - means[:, None]) * inverse
-    total, product = given.sum(1, keepdim=True), (given * normal).sum(1, keepdim=True)
-    count = pixels.shape[1]
-    of_pixels = (given - total / count - normal * (product / count)) * (inverse * weight)
-    return of_pixels.to(pixels.dtype), product.sum((0, 1)), total.sum((0, 1))
