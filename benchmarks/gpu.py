@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.clustering import features
+from benchmarks.clustering import CHUNK, features
 from benchmarks.measure import alternate, lacking, ratio, speed
 from benchmarks.pool import images, many
 from benchmarks.training_step import BareStep, ResidentTraining, two_views
@@ -307,7 +307,7 @@ def clusters(own: Path | None = None, size: int = 1_000_000, room: float = 0.8) 
     """
     if lacking("cuml"):
         return [("cuML", "not installed")]
-    points = features(0, size)
+    points = np.concatenate([features(start, start + CHUNK) for start in range(0, size, CHUNK)])
     lines: Lines = []
     for k, backend in ((30, "cuml"), (30, "sklearn"), (1000, "cuml")):
         kmeans(points[:20_000], k, 0, backend=backend)  # loads and compiles

@@ -26,12 +26,12 @@ EPOCHS = {10**6: 200, 10**7: 100, 10**8: 30, 10**9: 10}
 
 @dataclass(frozen=True)
 class Assumed:
-    """Not measured, and not quotations: round numbers of November 2026 to multiply with. Put in your own."""
+    """Round numbers of November 2026 to multiply with, not quotations; but for the utilisation not measured."""
 
     gpu_peak: float = 990e12
     """bf16 FLOP/s of one H100 SXM, dense."""
-    utilisation: float = 0.07
-    """Share of the peak: some 3,000 images/s of ResNet-50 training at 224 px; small images may well reach less."""
+    utilisation: float = 0.062
+    """Share of that peak: measured on an H100 at 28 px and batch 4,096 (RESULTS.md); larger images were not tried."""
     gpu_dollars: float = 3.0
     """One such GPU, an hour."""
     core_dollars: float = 0.04
