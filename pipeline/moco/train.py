@@ -4,7 +4,8 @@ A step, on each worker (B = global batch, S = batch-norm splits, workers divide 
     keys of its part of the *shuffled* batch   view 2, momentum encoder
     all keys gathered and unshuffled           negatives for the queue, positives for the loss
     queries of its part of the batch           view 1, query encoder, forward and backward
-    all queries gathered                       confidence over the global batch
+    all queries gathered, gradients summed     weights, queue, confidence over the global batch
+What stands between two messages is recorded on a GPU and replayed (``moco.replay``), so it works on tensors alone.
 A view follows from (seed, epoch, repeat, id, view), so shuffling sends no images. A query's negatives are the
 queue, not its batch, so a worker's rows can go forward and backward in parts: as many splits at once as
 ``_PIXELS_AT_ONCE`` allows, which bounds the memory of large images.
