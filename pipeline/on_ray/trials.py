@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -114,11 +115,13 @@ def _tune(
     say: Callable[[str], None],
 ) -> dict[str, str]:
     watch = _Watch(trials.evaluation.store, failures, len(trials.specs), done, say)
+    # Shuffled: by strategy, the slow ones together, the time to go would be wrong until the end.
+    names = random.Random(0).sample(list(trials.specs), len(trials.specs))
     say(f"{len(trials.specs)} trials to run, {done} done before; {share['cpu']:g} CPUs, {share['gpu']:g} GPUs each")
     with _quiet_tune(), tempfile.TemporaryDirectory(prefix="hacon-tune-") as folder:
         tune.Tuner(
             tune.with_resources(tune.with_parameters(_trial, trials=trials, share=share), share),
-            param_space={"trial": tune.grid_search(list(trials.specs))},
+            param_space={"trial": tune.grid_search(names)},
             tune_config=tune.TuneConfig(
                 reuse_actors=True,  # a worker keeps what it has imported and read
                 max_concurrent_trials=settings.parallel,
