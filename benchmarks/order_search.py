@@ -28,7 +28,7 @@ from pipeline.on_ray.plan import CONFIDENCE
 from pipeline.select import PoolView, strategy
 from pipeline.select.fresh_clusters import largest_first
 from pipeline.select.maxherding import lazy_greedy
-from pipeline.select.round_robin import ascending, in_turns, visiting_order
+from pipeline.select.round_robin import ascending, in_turns, round_robin, visiting_order
 from pipeline.select.squared_distances import landmarks, squared_distances
 from pipeline.select.typiclust import mean_distances
 
@@ -75,20 +75,20 @@ def opened_run(store: str, run: str, temperature: float) -> tuple[EvaluationData
 
 
 def judged(data: EvaluationData, queries: list[Int64]) -> str:
-    """Mean coverage and entropy; mean AUC of the queries that cover all classes, and how many these are."""
+    """Means: coverage, entropy, balanced accuracy; and AUC, of the queries that cover all classes, and how many."""
     classes = len(data.classes)
-    covered, entropy, auc = [], [], []
+    covered, entropy, balanced, auc = [], [], [], []
     for ids in queries:
         labels = data.train.labels[ids]
         covered.append(classes_covered(labels, classes))
         entropy.append(entropy_bits(labels))
-        if covered[-1] == 1:
-            probe = fit_probe(data.train.take(np.sort(ids)), classes)
-            found = quality(data.test.labels, probe.predict(data.test), labels).auc
-            assert found is not None
-            auc.append(found)
+        probe = fit_probe(data.train.take(np.sort(ids)), classes)
+        found = quality(data.test.labels, probe.predict(data.test), labels)
+        balanced.append(found.balanced_accuracy)
+        if found.auc is not None:
+            auc.append(found.auc)
     mean = f" {np.mean(auc):.1f} ({len(auc)})" if auc else ""
-    return f"{np.mean(covered):.2f} {np.mean(entropy):.2f}{mean}"
+    return f"{np.mean(covered):.2f} {np.mean(entropy):.2f} {np.mean(balanced):.1f}{mean}"
 
 
 # ---- candidates -------------------------------------------------------------------------------
@@ -185,6 +185,93 @@ def largest_cluster_first(view: PoolView, budget: int, seed: int) -> Int64:
     return in_turns(clustered, clustered.cluster, ascending(clustered.confidence), turns, budget)
 
 
+def falling(view: PoolView, budget: int, seed: int, stages: tuple[tuple[int, float | None], ...]) -> Int64:
+    """Herding whose Gaussian narrows: in turn up to so many picks at such a scale, wide first, for coverage.
+
+    Args:
+        stages: (picks, scale); none: the landmarks' mean squared distance to the nearest pick so far.
+    """
+    features = view.features
+    assert features is not None
+    points = features[landmarks(len(features), seed, LANDMARKS)]
+    picks = np.empty(0, np.int64)
+    for upto, given in stages:
+        nearest = np.full(len(points), np.float32(4.0))
+        for start in range(0, len(picks), 1024):
+            found = squared_distances(features[picks[start : start + 1024]], points).min(axis=0)
+            np.minimum(nearest, found, out=nearest)
+        scale = given or (float(nearest.mean()) if len(picks) else 1.0)
+        similarity = gaussian(scale)
+        rows = np.setdiff1d(np.arange(len(features)), picks)
+        covered = similarity(nearest) if len(picks) else np.zeros(len(points), np.float32)
+
+        def kernels(
+            places: Int64, rows: Int64 = rows, similarity: Callable[[Float32], Float32] = similarity
+        ) -> Float32:
+            return similarity(squared_distances(features[rows[places]], points))
+
+        more = min(upto, budget) - len(picks)
+        if more > 0:
+            picks = np.concatenate([picks, rows[lazy_greedy(kernels, len(rows), covered, more)]])
+    return picks
+
+
+def covering_turns(view: PoolView, budget: int, seed: int, share: float, growth: float = 0.0) -> Int64:
+    """HaCon with K = 30 inside the core of each cluster, its clusters in the order in which their centres cover most.
+
+    Args:
+        share: of each cluster, the nearest to its centroid: at its first turn.
+        growth: by how much the share grows a turn.
+    """
+    clustered = _clustered(view, CLUSTERS, seed)
+    features, cluster, confidence = view.features, clustered.cluster, clustered.confidence
+    assert features is not None and cluster is not None and confidence is not None
+    sizes = np.bincount(cluster, minlength=CLUSTERS)
+    centres = np.stack([features[cluster == each].mean(axis=0) for each in range(CLUSTERS)])
+    wide = gaussian(1.0)
+
+    def kernels(places: Int64) -> Float32:
+        return wide(squared_distances(centres[places], centres)) * sizes.astype(np.float32)
+
+    turns = lazy_greedy(kernels, CLUSTERS, np.zeros(CLUSTERS, np.float32), CLUSTERS)
+    far = _rank_in_cluster(clustered, "distance")
+    key = np.empty(len(cluster))
+    for each in range(CLUSTERS):
+        rows = np.flatnonzero(cluster == each)
+        left = list(rows[np.argsort(confidence[rows], kind="stable")])
+        for turn in range(len(rows)):
+            bound = min(1.0, share + growth * turn)
+            place = next((i for i, row in enumerate(left) if far[row] <= bound), 0)
+            key[left.pop(place)] = turn
+            if turn > budget:
+                key[left] = turn + 1 + np.arange(len(left))
+                break
+    return in_turns(clustered, cluster, key, turns, budget)
+
+
+def herding_first(
+    view: PoolView, budget: int, seed: int, first: int, scale: float, share: float, growth: float
+) -> Int64:
+    """``first`` picks that cover, then ``covering_turns``; a cluster that has a pick has had a turn."""
+    picks = greedy(view, first, seed, gaussian(scale))
+    rest = covering_turns(view, len(view.sample_id), seed, share, growth)
+    clustered = _clustered(view, CLUSTERS, seed)
+    cluster = clustered.cluster
+    assert cluster is not None
+    rest = rest[~np.isin(rest, picks)]
+    had = np.bincount(cluster[picks], minlength=CLUSTERS)
+    rank = np.empty(len(cluster))
+    rank[rest] = np.arange(len(rest))
+    order = rest[round_robin(cluster[rest], rank[rest], _first_seen(cluster[rest]), had)]
+    return np.concatenate([picks, order])[:budget]
+
+
+def _first_seen(labels: NDArray[np.int32]) -> Int64:
+    """The different labels, in the order in which they first come."""
+    values, first = np.unique(labels, return_index=True)
+    return values[np.argsort(first)].astype(np.int64)
+
+
 def splits(view: PoolView, budget: int, seed: int) -> Int64:
     """A hierarchy: the widest group is split in two, and the half without a pick gets its middle."""
     features = view.features
@@ -257,6 +344,21 @@ NESTED: dict[str, Pick] = {
     "greedy medoids, hard tenth": partial(greedy, similarity=medoids, among=hard(0.1)),
     "greedy medoids, hard landmarks": partial(greedy, similarity=medoids, weight=hardness),
     "splits in two": splits,
+    "herding, .5 to 30 picks, then .05": partial(falling, stages=((30, 0.5), (10**9, 0.05))),
+    "herding, 1 to 16 picks, .2 to 64, then .05": partial(falling, stages=((16, 1.0), (64, 0.2), (10**9, 0.05))),
+    "herding, as wide as what is left": partial(
+        falling, stages=((8, 1.0), *((2**power, None) for power in range(4, 16)), (10**9, None))
+    ),
+    "core of 30%, covering turns": partial(covering_turns, share=0.3),
+    "core of 30% and 5% a turn, covering turns": partial(covering_turns, share=0.3, growth=0.05),
+    "whole clusters, covering turns": partial(covering_turns, share=1.0),
+    **{
+        f"herding, {scale:g}, {first} picks, then core of 30% and 5% a turn": partial(
+            herding_first, first=first, scale=scale, share=0.3, growth=0.05
+        )
+        for scale in (0.5, 1.0)
+        for first in (16, 30)
+    },
 }
 """Asked once."""
 
