@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
+import shutil
+import sysconfig
 from collections.abc import Callable
 from functools import cache, wraps
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import torch
@@ -51,8 +55,20 @@ def constant(values: tuple[float, ...], device: torch.device) -> Tensor:
         return torch.tensor(values, device=device)
 
 
+@cache
+def why_not_compiled() -> str | None:
+    """What keeps Triton from compiling kernels here, as the middle of a sentence; None where it can."""
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not installed"
+    if not os.environ.get("CC") and not shutil.which("clang") and not shutil.which("gcc"):
+        return "there is no C compiler (on Debian and Ubuntu: gcc)"
+    if not Path(sysconfig.get_path("include"), "Python.h").exists():
+        return "Python's headers are not there (on Debian and Ubuntu: python3-dev)"
+    return None
+
+
 def fused(function: Callable[Given, Found]) -> Callable[Given, Found]:
-    """``function``, whose first argument is a tensor; on a GPU torch's compiler makes a few kernels of it."""
+    """``function``, whose first argument is a tensor; on a GPU, where that can be, compiled into a few kernels."""
 
     @cache
     def compiled() -> Callable[Given, Found]:
@@ -61,7 +77,7 @@ def fused(function: Callable[Given, Found]) -> Callable[Given, Found]:
     @wraps(function)
     def run(*given: Given.args, **named: Given.kwargs) -> Found:
         on_gpu = isinstance(given[0], Tensor) and given[0].is_cuda
-        return (compiled() if on_gpu else function)(*given, **named)
+        return (compiled() if on_gpu and why_not_compiled() is None else function)(*given, **named)
 
     return run
 

@@ -58,6 +58,8 @@ def pretrain(task: PretrainTask, pixels: Pixels, context: Context) -> Checkpoint
     """
     training = Pretraining(task, context.device)
     context.say(f"pretrain on {dist.world_size()} worker(s), {context.device}, {training.precision_reason}")
+    if context.device.type == "cuda" and (reason := devices.why_not_compiled()):
+        context.say(f"pretrain goes without kernels of its own, which is slower: {reason}")
     checkpoint = context.restore()
     if checkpoint is not None:
         training.restore(checkpoint)
