@@ -42,7 +42,8 @@ def test_scores_on_features() -> None:
     assert scores.views is not None and scores.saw_test_labels
     # Every copy is judged like the pool itself.
     assert np.array_equal(scores.views[0], scores.probabilities)
-    assert np.array_equal(scores.views[1], scores.probabilities[::-1])
+    # To rounding: which kernel of a product a row meets depends on its place.
+    np.testing.assert_allclose(scores.views[1], scores.probabilities[::-1], rtol=1e-5)
     head = heads.fit_head(torch.from_numpy(features[:20]), torch.from_numpy(samples.labels[:20]), 4, 0, QUICK)
     assert np.array_equal(scores.probabilities, heads.probabilities(head, torch.from_numpy(features)).numpy())
 
