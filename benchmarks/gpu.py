@@ -1,4 +1,4 @@
-"""Rows 1, 3, 5 and 8 on one NVIDIA GPU: ResNet-50, bfloat16, 28 x 28 x 3; and what would make a step faster.
+"""Rows 1, 3, 5 and 8 on one NVIDIA GPU: ResNet-50, bfloat16, 28 x 28 x 3.
 
     python -m benchmarks.gpu [--only NAME ...] [--features FILE.npy]
 
@@ -36,7 +36,6 @@ from pipeline.cluster import kmeans
 from pipeline.data.keyed import sample_keys
 from pipeline.data.views import RGB, make_views, normalise
 from pipeline.embed import Embedder
-from pipeline.moco import split_norm
 from pipeline.moco.confidence import ConfidenceAccumulator
 from pipeline.moco.model import build_encoder
 from pipeline.moco.objective import instance_probability
@@ -248,53 +247,6 @@ def accumulator(calls: int = 20) -> Lines:
     return [(f"{key}, batch {batch}", milliseconds(times, calls)) for key, times in seconds.items()]
 
 
-# ---- what would make the step faster ---------------------------------------------------------
-
-
-def optimizers() -> Lines:
-    """The bare step with torch's SGD in its three forms."""
-    task = task_of("medmnist")
-    views = two_views(pictures(task.config.batch_size), task.config.batch_size, DEVICE)
-    forms: dict[str, dict[str, Any]] = {
-        "fused": {"fused": True},
-        "foreach": {"foreach": True},
-        "plain": {"foreach": False},
-    }
-    found = {}
-    for name, form in forms.items():
-        bare = graphed(BareStep(views, STEPS, 1, task.config))
-        bare.optimizer = torch.optim.SGD(bare.model.query_encoder.parameters(), lr=1e-3, momentum=0.9, **form)
-        found[name] = waited(bare)
-    seconds = alternate(found, ROUNDS)
-    return [(f"bare step as CUDA graphs, SGD {name}", milliseconds(times, STEPS)) for name, times in seconds.items()]
-
-
-def norms(calls: int = 10) -> Lines:
-    """Batch norm by itself, forward and backward: of the whole batch, and in the two ways of eight splits."""
-
-    def run(layer: Callable[[Tensor], Tensor], maps: Tensor) -> None:
-        found = layer(maps)
-        found.backward(found.detach())
-
-    lines: Lines = []
-    for batch, channels, side in ((4096, 64, 14), (4096, 256, 7), (4096, 1024, 2), (512, 256, 7)):
-        whole = nn.BatchNorm2d(channels).to(DEVICE)
-        maps = torch.randn(batch, channels, side, side, device=DEVICE, dtype=torch.bfloat16)
-        maps = maps.to(memory_format=torch.channels_last).requires_grad_()
-        rest = (whole.weight, whole.bias, batch // 8, whole.eps)
-        ways: dict[str, Callable[[Tensor], Tensor]] = {
-            "whole": whole,
-            "one by one": lambda maps, rest=rest: split_norm.one_by_one(maps, *rest)[0],  # type: ignore[misc]
-            "all at once": lambda maps, rest=rest: split_norm.all_at_once(maps, *rest)[0],  # type: ignore[misc]
-        }
-        seconds = alternate({key: waited(partial(run, way, maps), calls) for key, way in ways.items()}, 3)
-        lines += [
-            (f"{batch} x {channels} x {side} x {side}, {key}", milliseconds(times, calls))
-            for key, times in seconds.items()
-        ]
-    return lines
-
-
 # ---- K-means ---------------------------------------------------------------------------------
 
 
@@ -340,8 +292,6 @@ ROWS: dict[str, Callable[[], Lines]] = {
     "views": views,
     "embedding": embedding,
     "accumulator": accumulator,
-    "optimizers": optimizers,
-    "norms": norms,
     "clusters": clusters,
 }
 
