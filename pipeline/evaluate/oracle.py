@@ -13,6 +13,7 @@ from pipeline.errors import InputError
 
 _DRAWS_AT_ONCE = 512
 _MOST_DRAWS = 20_000_000
+_LARGER = 4
 
 Labels = NDArray[np.integer[Any]]
 
@@ -43,8 +44,9 @@ def uniform_query(
 ) -> Int64:
     """``uniform`` without ordering the whole pool: larger and larger queries, until every class has its part.
 
-    Queries of B, 2B, 4B, ... are made; where budgets nest, that is the same as the whole order. Where they do not
-    (K-medoids with K = B), there is no order of the pool: the smallest of these queries that suffices stands for it.
+    The first is as large as a random one that holds every class's part in the mean, each further one four times as
+    large. Where budgets nest, that is the same as the whole order. Where they do not (K-medoids with K = B), there is
+    no order of the pool: the first of these queries that suffices stands for it.
 
     Args:
         query: budget -> (budget,) sample ids in order.
@@ -56,13 +58,14 @@ def uniform_query(
     """
     most = len(labels) if available is None else available
     there = np.bincount(labels[labels >= 0], minlength=classes)
-    wanted = np.minimum(_quotas(classes, budget), there).sum()
-    size = min(budget, most)
+    wanted = np.minimum(_quotas(classes, budget), there)
+    expected = int(np.ceil(wanted * len(labels) / np.maximum(there, 1)).max())
+    size = min(max(budget, expected), most)
     while True:
         found = uniform(query(size), labels, classes, budget)
-        if len(found) >= wanted or size == most:
+        if len(found) >= wanted.sum() or size == most:
             return found
-        size = min(2 * size, most)
+        size = min(_LARGER * size, most)
 
 
 def random_covered(labels: Labels, classes: int, budget: int, seed: int) -> Int64:

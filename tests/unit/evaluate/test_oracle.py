@@ -49,8 +49,11 @@ def test_larger_queries_until_every_class_has_its_part() -> None:
         return order[:budget]
 
     assert uniform_query(query, labels, 2, 6).tolist() == uniform(order, labels, 2, 6).tolist()
-    assert asked == [6 * 2**i for i in range(len(asked))]
+    # Three of class 1, a tenth of the pool: thirty hold as many in the mean.
+    assert asked == [30, 100][: len(asked)]
     asked.clear()
+    last = np.r_[order[labels[order] == 0], order[labels[order] == 1]]
+    assert uniform_query(lambda b: last[:b], labels, 2, 6).tolist() == uniform(last, labels, 2, 6).tolist()
     # Class 1 has ten only, wherever they are: what there is suffices, and nothing is asked for in vain.
     assert len(uniform_query(query, labels, 2, 40)) == 30
     assert asked[-1] <= 100
