@@ -59,7 +59,7 @@ def train(file: str, name: str, settings: dict[str, str]) -> Checkpoint:
     context = LocalContext(torch.device("cuda"), voice=lambda text: print(text, flush=True))
     print(*notes, sep="\n")
     began = time.perf_counter()
-    pretrain(task, ResidentPixels(images, context.device), context)
+    pretrain(task, ResidentPixels.of_array(images, context.device), context)
     print(
         f"{fitted.epochs} epochs of {task.sampler.steps * fitted.batch_size} pairs: {time.perf_counter() - began:.1f} s"
     )

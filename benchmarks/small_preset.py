@@ -65,7 +65,7 @@ def train(images: Uint8, config: RunConfig) -> Trained:
     for note in notes:
         print(note)
     began = time.perf_counter()
-    pretrain(task, ResidentPixels(images, device), context)
+    pretrain(task, ResidentPixels.of_array(images, device), context)
     seconds = time.perf_counter() - began
     assert context.last is not None
     embedder = Embedder(encoder_weights(context.last), fitted.arch, device)

@@ -47,7 +47,7 @@ def measure(size: int = 24_576, window: int = 8_192, rounds: int = 2) -> Row:
         pool = ingested(pictures, store, "streamed")
         assert pool.size == size, f"{size - pool.size} equal images"
         task = small_task(size, window)
-        resident = Training(Pretraining(task, device), ResidentPixels(pictures, device))
+        resident = Training(Pretraining(task, device), ResidentPixels.of_array(pictures, device))
         mine = local_slice(BATCH, task.config.bn_splits)
         pixels = StreamedPixels(store, pool, task.sampler, mine, 0, 1 + rounds, device)
         streamed = Training(Pretraining(task, device), pixels)

@@ -36,7 +36,7 @@ class ResidentTraining:
     """The loop as shipped, one epoch a call."""
 
     def __init__(self, pictures: Uint8, task: PretrainTask, device: torch.device) -> None:
-        self.pixels = ResidentPixels(pictures, device)
+        self.pixels = ResidentPixels.of_array(pictures, device)
         self.training = loop.Pretraining(task, device)
         self.pairs = self.training.sampler.steps * task.config.batch_size
 

@@ -38,7 +38,7 @@ def select(config: RunConfig, store: Location) -> None:
     checked(config.ingest)
     check_splits(config.pretrain, config.workers)
     check_query(config)
-    warm_up()
+    warming = warm_up()
     with ray_session(say):
         check_backend(config)
         check_workers(config)
@@ -49,6 +49,7 @@ def select(config: RunConfig, store: Location) -> None:
         save_config(config, store, first=True)  # from here on a run that was killed goes on with --run alone
         trained = run_pretrain(config, store, pool, say)
         embedded = run_embed(config, store, pool, trained, say)
+        warming.join()
         clustered = run_cluster(config, store, embedded, say)
         results = {"pretrain": trained, "embeddings": embedded, "clusters": clustered}
         query = run_query(config, store, pool, results, say)

@@ -26,6 +26,13 @@ def all_reduce_sum(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def copy_from_first(tensors: Iterable[Tensor]) -> None:
+    """The first process's values, in place, on every process."""
+    if world_size() > 1:
+        for tensor in tensors:
+            torch_dist.broadcast(tensor, 0)
+
+
 def gather_rows(local: Tensor, rows: list[int]) -> Tensor:
     """Rows of all processes, in the order of their ranks.
 

@@ -47,9 +47,10 @@ class PoolReader:
             images[at] = images_of(table["image"], *self._shape)[rows]
         return images if _is_identity(place) else images[place]
 
-    def all_images(self, split: str = "train") -> Uint8:
-        """(N, H, W, C) in id order; holds nothing beside them but a row group."""
-        return self.images(np.arange(self.manifest.splits[split]), split)
+    def row_groups(self, split: str = "train") -> Iterator[tuple[Int64, Uint8]]:
+        """Every sample of the split once, as they lie in the files: (ids (m,), images (m, H, W, C))."""
+        for ids, rows, table in self._rows(np.arange(self.manifest.splits[split]), split, "image"):
+            yield ids, images_of(table["image"], *self._shape)[rows]
 
     def keys(self, ids: Int64, split: str = "train") -> pa.ChunkedArray:
         """The keys (n,) of the samples ``ids`` (n,), in that order, as Arrow has them: no Python object a sample.

@@ -6,6 +6,7 @@ what they compute (benchmarks/RESULTS.md).
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -58,6 +59,7 @@ class Replayed(Generic[Found]):
     def _record(self, *given: Tensor) -> torch.cuda.CUDAGraph:
         self._given = [tensor.clone() for tensor in given]
         self._graph = torch.cuda.CUDAGraph()
+        gc.collect()  # what is freed by chance while recording could end it
         # Only this thread: another may well read the next images from storage meanwhile.
         with torch.cuda.graph(self._graph, stream=self._stream, capture_error_mode="thread_local"):
             self._found = self._call(*self._given)

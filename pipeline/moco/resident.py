@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,12 +16,32 @@ class ResidentPixels:
     """All images of the pool on one device.
 
     Args:
-        images: (N, H, W, C) uint8 in id order.
+        pool: (N, C, H, W) uint8 in id order.
     """
 
-    def __init__(self, images: Uint8, device: torch.device) -> None:
-        self._images = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().to(device)
+    def __init__(self, pool: Tensor) -> None:
+        self._pool = pool
+
+    @classmethod
+    def of_parts(
+        cls, parts: Iterable[tuple[Int64, Uint8]], shape: tuple[int, ...], device: torch.device
+    ) -> ResidentPixels:
+        """From (ids (m,), images (m, H, W, C)) that hold every id once: on the host there is one part at a time.
+
+        Args:
+            shape: N, H, W, C.
+        """
+        size, height, width, channels = shape
+        pool = torch.empty(size, channels, height, width, dtype=torch.uint8, device=device)
+        for ids, images in parts:
+            pool[torch.from_numpy(ids).to(device)] = torch.from_numpy(images).to(device).permute(0, 3, 1, 2)
+        return cls(pool)
+
+    @classmethod
+    def of_array(cls, images: Uint8, device: torch.device) -> ResidentPixels:
+        """From (N, H, W, C) in id order."""
+        return cls.of_parts([(np.arange(len(images)), images)], images.shape, device)
 
     def fetch(self, ids: Int64) -> Tensor:
         """(n, C, H, W) uint8."""
-        return self._images[devices.send(torch.from_numpy(ids), self._images.device)]
+        return self._pool[devices.send(torch.from_numpy(ids), self._pool.device)]

@@ -33,7 +33,7 @@ class SplitNorm(torch.autograd.Function):
         _moments[grid](maps, parted[0], parted[1], pixels, channels, each, _ROWS, _COLUMNS)
         means, variances = _merged(parted[0], parted[1], pixels, each)
         normalised = torch.empty_like(maps)
-        tiles = (splits, triton.cdiv(pixels, _ROWS), triton.cdiv(channels, _COLUMNS))
+        tiles = _tiles(splits, pixels, channels)
         _normalise[tiles](maps, normalised, means, variances, weight, bias, pixels, channels, eps, _ROWS, _COLUMNS)
         ctx.save_for_backward(maps, weight, means, variances)
         ctx.rows, ctx.eps = rows, eps
@@ -52,7 +52,7 @@ class SplitNorm(torch.autograd.Function):
         _sums[grid](maps, gradient, parted[0], parted[1], means, variances, *shape, each, ctx.eps, _ROWS, _COLUMNS)
         sums = parted.sum(2)
         of_maps = torch.empty_like(maps)
-        tiles = (splits, triton.cdiv(pixels, _ROWS), triton.cdiv(channels, _COLUMNS))
+        tiles = _tiles(splits, pixels, channels)
         _differentiate[tiles](
             maps, gradient, of_maps, means, variances, weight, sums[0], sums[1], *shape, ctx.eps, _ROWS, _COLUMNS
         )
@@ -67,6 +67,11 @@ def _division(maps: Tensor, rows: int) -> tuple[int, int, int, int, int]:
     wanted = max(1, _PROGRAMS // (splits * triton.cdiv(channels, _COLUMNS)))
     each = triton.cdiv(triton.cdiv(pixels, wanted), _ROWS) * _ROWS
     return splits, pixels, channels, triton.cdiv(pixels, each), each
+
+
+def _tiles(splits: int, pixels: int, channels: int) -> tuple[int, int, int]:
+    """The grid of the kernels that write; the pixels first, as CUDA allows 65,535 of the other two."""
+    return triton.cdiv(pixels, _ROWS), splits, triton.cdiv(channels, _COLUMNS)
 
 
 def _merged(means: Tensor, squares: Tensor, pixels: int, each: int) -> tuple[Tensor, Tensor]:
@@ -110,8 +115,8 @@ def _moments(maps, means, squares, pixels, channels, each, ROWS: tl.constexpr, C
 def _normalise(
     maps, result, means, variances, weights, biases, pixels, channels, eps, ROWS: tl.constexpr, COLUMNS: tl.constexpr
 ):
-    split = tl.program_id(0).to(tl.int64)
-    row = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    split = tl.program_id(1).to(tl.int64)
     column = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)
     known = column < channels
     mean = tl.load(means + split * channels + column, mask=known, other=0.0)
@@ -178,8 +183,8 @@ def _differentiate(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    split = tl.program_id(0).to(tl.int64)
-    row = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    split = tl.program_id(1).to(tl.int64)
     column = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)
     known = column < channels
     place = split * channels + column

@@ -8,7 +8,7 @@ A step, on each worker (B = global batch, S = batch-norm splits, workers divide 
 What stands between two messages is recorded on a GPU and replayed (``moco.replay``), so it works on tensors alone.
 A view follows from (seed, epoch, repeat, id, view), so shuffling sends no images. A query's negatives are the
 queue, not its batch, so a worker's rows can go forward and backward in parts: as many splits at once as
-``_PIXELS_AT_ONCE`` allows, which bounds the memory of large images.
+``PIXELS_AT_ONCE`` allows, which bounds the memory of large images.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from pipeline.moco.split_norm import begin_epoch, end_epoch
 from pipeline.moco.task import PretrainTask
 from pipeline.progress import Progress
 
-_PIXELS_AT_ONCE = 1 << 22
+PIXELS_AT_ONCE = 1 << 22
 """5,350 images of 28 x 28, 83 of 224 x 224: some gigabytes of activations. More rows at once are faster."""
 
 
@@ -64,6 +64,7 @@ def pretrain(task: PretrainTask, pixels: Pixels, context: Context) -> Checkpoint
     if checkpoint is not None:
         training.restore(checkpoint)
         context.say(f"pretrain resumes after epoch {training.epochs_done} of {task.config.epochs}")
+    training.agree()
     steps = task.sampler.steps
     progress = Progress("pretrain", task.config.epochs * steps, context.say, training.epochs_done * steps)
     for epoch in range(training.epochs_done, task.config.epochs):
@@ -235,13 +236,25 @@ class Pretraining:
             self.optimizer.state[weights[int(index)]]["momentum_buffer"].copy_(value)
         self.history = list(checkpoint.facts["history"])
 
+    def agree(self) -> None:
+        """Make sure that all workers start from the same state: what follows trusts in it, and could only go wrong.
+
+        Raises:
+            RuntimeError: they resumed after different epochs.
+        """
+        done = torch.tensor(self.epochs_done, device=self.device)
+        if dist.all_reduce_sum(done) != self.epochs_done * dist.world_size():
+            raise RuntimeError(f"this worker resumed after epoch {self.epochs_done}, and others after another")
+        # Another kind of processor may draw the first weights a last digit apart.
+        dist.copy_from_first(self.model.state_dict().values())
+
     def _views(
         self, images: Tensor, ids: Tensor, repeat: Tensor, epoch: Tensor, view: int
     ) -> Iterator[tuple[slice, Tensor]]:
         """One view of each image, in parts of whole splits: (part of the rows, its views)."""
         keys = sample_keys(self.task.seed, epoch, repeat, ids, view)
         split = self.task.config.batch_size // self.task.config.bn_splits
-        size = split * max(1, _PIXELS_AT_ONCE // (split * images.shape[-2] * images.shape[-1]))
+        size = split * max(1, PIXELS_AT_ONCE // (split * images.shape[-2] * images.shape[-1]))
         for start in range(0, len(images), size):
             part = slice(start, min(start + size, len(images)))
             yield part, make_views(images[part], keys[part], self.recipe)

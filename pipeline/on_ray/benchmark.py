@@ -58,6 +58,9 @@ def run_benchmark(config: RunConfig, store: Location, say: Callable[[str], None]
     specs = {spec.id: spec for spec in benchmark_specs(config, pool, orders)}
     folder = run_folder(config.run, "benchmark")
     claim_folder(evaluation, folder)
+    # What is not given anew is as it was when this run's benchmark was last called.
+    budgets, uniform = ", ".join(map(str, settings.budgets)), f"uniform {settings.uniform}"
+    say(f"{len(specs)} trials of classifier {settings.classifier}: {_counted(specs)}, budgets {budgets}, {uniform}")
     trials = Trials(evaluation, run_folder(config.run, TRIALS), specs, run_trial, choices=_only_itself)
     failed = run_missing(trials, orders, settings, say)
     rows = rows_of(trials)
@@ -88,6 +91,11 @@ def write_table(store: Location, name: str, table: Table) -> None:
     csv.writer(text, lineterminator="\n").writerows([table.header, *table.rows])
     store.write_bytes(f"{name}.md", table.markdown().encode())
     store.write_bytes(f"{name}.csv", text.getvalue().encode())
+
+
+def _counted(specs: dict[str, TrialSpec]) -> str:
+    names = {spec.strategy for spec in specs.values()}
+    return f"{len(names)} strategies" if len(names) > 1 else f"strategy {min(names)}"
 
 
 def _only_itself(spec: TrialSpec) -> list[TrialSpec]:

@@ -34,6 +34,9 @@ def run_all_cycles(config: RunConfig, store: Location, say: Callable[[str], None
     specs = {spec.id: spec for spec in cycle_specs(config, pool, orders)}
     folder = run_folder(config.run, "cycles")
     claim_folder(evaluation, folder)
+    first, later = ", ".join(settings.initial), ", ".join(settings.later)
+    sizes = f"{settings.start} images, {settings.step} more until {settings.end}"
+    say(f"{len(specs)} curves of classifier {settings.classifier}, {sizes}: first {first}; later {later}")
     trials = Trials(evaluation, run_folder(config.run, CURVES), specs, run_cycles, choices_of)
     failed = run_missing(trials, orders, settings, say)
     rows = rows_of(trials)

@@ -15,6 +15,7 @@ import ray.data
 import torch
 from torch import Tensor
 
+from pipeline import device as devices
 from pipeline.artifacts import Int64, PoolManifest, Uint8, image_column, images_of
 from pipeline.data.pool import PoolReader
 from pipeline.data.sampler import Sampler
@@ -45,9 +46,8 @@ class StreamedPixels:
         self._shape = (manifest.height, manifest.width, manifest.channels)
         self._sampler, self._mine, self._device = sampler, mine, device
         self._arriving = (window for epoch in range(first_epoch, epochs) for window in self._stream(epoch))
-        # A batch is asked for twice (queries, then keys), and may lie in three windows: a window is at least as
-        # large as a batch, but the last one of a repeat holds only what is left.
-        self._windows: deque[tuple[Int64, Uint8]] = deque(maxlen=3)
+        self._windows: deque[tuple[Int64, Uint8]] = deque()
+        self._held = 0
 
     def fetch(self, ids: Int64) -> Tensor:
         """(n, C, H, W) uint8 on the device, in the order of ids (n,)."""
@@ -57,12 +57,15 @@ class StreamedPixels:
             missing = _take(window, ids, images, missing)
         while missing.any():
             self._windows.append(next(self._arriving))
+            while len(self._windows) > self._held:
+                self._windows.popleft()
             missing = _take(self._windows[-1], ids, images, missing)
-        return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().to(self._device)
+        return devices.send(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), self._device)
 
     def _stream(self, epoch: int) -> Iterator[tuple[Int64, Uint8]]:
         """The epoch's windows: (ids ascending, images (n, H, W, C))."""
-        needed = list(needed_by_window(self._sampler, epoch, self._mine))
+        needed, at_once = needed_by_window(self._sampler, epoch, self._mine)
+        self._held = max(self._held, at_once)
         reads = [np.array_split(ids, -(-len(ids) // _ROWS_PER_READ)) for ids in needed]
         context = ray.data.DataContext.get_current()
         context.execution_options.preserve_order = True
@@ -80,20 +83,29 @@ class StreamedPixels:
             yield ids, images
 
 
-def needed_by_window(sampler: Sampler, epoch: int, mine: slice) -> Iterator[Int64]:
-    """For each shuffle window of the epoch the ids, ascending, that a worker will ask for: queries' and keys'."""
+def needed_by_window(sampler: Sampler, epoch: int, mine: slice) -> tuple[list[Int64], int]:
+    """For each shuffle window of the epoch the ids, ascending, that a worker will ask for: queries' and keys'.
+
+    Returns:
+        Them, and how many windows one batch of the worker's lies in at most. Two, as a rule; but a window may be as
+        small as a batch, and the one that holds the pool's last block smaller.
+    """
+    needed: list[Int64] = []
     pending: list[Int64] = []
-    current = 0
+    current = at_once = 0
     for step in sampler.epoch(epoch):
         rows = np.union1d(np.arange(sampler.batch_size)[mine], step.shuffle[mine])
-        for window in np.unique(step.window[rows]):
+        windows = np.unique(step.window[rows])
+        at_once = max(at_once, len(windows))
+        for window in windows:
             if window != current and pending:
-                yield np.unique(np.concatenate(pending))
+                needed.append(np.unique(np.concatenate(pending)))
                 pending = []
             current = int(window)
             pending.append(step.ids[rows][step.window[rows] == window])
     if pending:
-        yield np.unique(np.concatenate(pending))
+        needed.append(np.unique(np.concatenate(pending)))
+    return needed, at_once
 
 
 def _read_images(ids: pa.Table, reader: PoolReader) -> pa.Table:

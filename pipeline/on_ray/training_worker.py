@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +20,7 @@ from pipeline.machine import cores
 from pipeline.moco.confidence import ConfidenceAccumulator
 from pipeline.moco.model import encoder_weights
 from pipeline.moco.resident import ResidentPixels
-from pipeline.moco.train import Pixels, local_slice, pretrain
+from pipeline.moco.train import PIXELS_AT_ONCE, Pixels, local_slice, pretrain
 from pipeline.on_ray.plan import CHECKPOINT, CONFIDENCE, HISTORY, KEPT, WEIGHTS, WorkerPlan
 from pipeline.on_ray.session import quieten
 from pipeline.on_ray.stream import StreamedPixels
@@ -78,13 +79,22 @@ class _StoreContext:
 def _pixels(plan: WorkerPlan, context: _StoreContext) -> Pixels:
     """Fits in memory: keep it on the device. Does not fit: stream it."""
     manifest, task = plan.manifest, plan.task
-    need = manifest.size * manifest.height * manifest.width * manifest.channels
+    shape = (manifest.size, manifest.height, manifest.width, manifest.channels)
+    need = math.prod(shape)
     limit = task.config.pool_memory_gib
-    room = devices.free_bytes(context.device) / 2 if limit is None else limit * 2**30
+    # The workers of a machine share its memory; a GPU is one worker's own.
+    sharing = 1 if context.device.type == "cuda" else ray.train.get_context().get_local_world_size()
+    room = devices.free_bytes(context.device) / 2 / sharing if limit is None else limit * 2**30
+    split = task.config.batch_size // task.config.bn_splits
+    if split * manifest.height * manifest.width > PIXELS_AT_ONCE:
+        context.say(
+            f"a part of the batch that is normalised together is {split} images of {manifest.height} x "
+            f"{manifest.width}; where memory runs out, lower pretrain.batch_size or raise pretrain.bn_splits"
+        )
     facts = f"{need / 2**20:,.1f} MiB of images, {room / 2**20:,.1f} MiB of room on {context.device}"
     if need <= room:
         context.say(f"pool kept in memory: {facts}")
-        return ResidentPixels(PoolReader(plan.store, manifest).all_images(), context.device)
+        return ResidentPixels.of_parts(PoolReader(plan.store, manifest).row_groups(), shape, context.device)
     context.say(f"pool streamed: {facts}")
     checkpoint = context.restore()
     done = 0 if checkpoint is None else len(checkpoint.facts["history"])

@@ -12,13 +12,19 @@ from pipeline.report.projection import project_2d
 _POINTS = 40
 
 
-def warm_up() -> None:
+def warm_up() -> threading.Thread:
     """In the background: torch and Ray Train, then UMAP, which compiles itself for some fifteen seconds on first use.
 
     Ray starts and images are read by other processes meanwhile; a run that took these one after the
     other would be a quarter longer (docs/log.md).
+
+    Returns:
+        The thread, to be joined before this process calculates: both set how many threads BLAS takes, which is one
+        number for all of a process.
     """
-    threading.Thread(target=_load, name="warm-up", daemon=True).start()
+    thread = threading.Thread(target=_load, name="warm-up", daemon=True)
+    thread.start()
+    return thread
 
 
 def _load() -> None:

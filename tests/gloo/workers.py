@@ -33,7 +33,7 @@ SIZE = 61
 
 def pixels() -> ResidentPixels:
     images = np.random.default_rng(0).integers(0, 255, (SIZE, 12, 12, 3), dtype=np.uint8)
-    return ResidentPixels(images, torch.device("cpu"))
+    return ResidentPixels.of_array(images, torch.device("cpu"))
 
 
 def task() -> PretrainTask:

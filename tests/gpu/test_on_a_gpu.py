@@ -15,6 +15,7 @@ from pipeline.data.keyed import sample_keys
 from pipeline.data.views import GREY, RGB, Recipe, make_views
 from pipeline.moco.replay import PLAIN_CALLS
 from pipeline.moco.resident import ResidentPixels
+from pipeline.moco.split_norm import all_at_once, one_by_one
 from pipeline.moco.task import PretrainTask
 from pipeline.moco.train import Pretraining
 
@@ -29,7 +30,7 @@ def _images(channels: int = 3) -> np.ndarray:
 
 def _train(steps: int) -> Pretraining:
     training = Pretraining(PretrainTask(CONFIG, 200, 3, 0, 10**6), DEVICE)
-    pixels = ResidentPixels(_images(), DEVICE)
+    pixels = ResidentPixels.of_array(_images(), DEVICE)
     training.model.train()
     for epoch in range(steps):
         training.step(next(training.sampler.epoch(epoch)), epoch, pixels)
@@ -37,7 +38,7 @@ def _train(steps: int) -> Pretraining:
 
 
 def test_a_step_never_waits_for_the_device() -> None:
-    training, pixels = _train(PLAIN_CALLS + 1), ResidentPixels(_images(), DEVICE)
+    training, pixels = _train(PLAIN_CALLS + 1), ResidentPixels.of_array(_images(), DEVICE)
     steps = list(training.sampler.epoch(0))
     torch.cuda.set_sync_debug_mode("error")
     try:
@@ -58,6 +59,14 @@ def test_a_replayed_step_is_a_plain_one(monkeypatch: pytest.MonkeyPatch) -> None
     for name in ours:
         torch.testing.assert_close(ours[name].float(), theirs[name].float(), rtol=0.05, atol=0.02, msg=name)
     assert torch.equal(ours["confidence.draws"], theirs["confidence.draws"])
+
+
+def test_splits_of_many_pixels_are_normalised_as_torch_does() -> None:
+    """More tiles than CUDA launches along the second axis of a grid."""
+    maps = torch.randn(128, 8, 256, 256, device=DEVICE).to(memory_format=torch.channels_last)
+    weight, bias = torch.rand(8, device=DEVICE), torch.rand(8, device=DEVICE)
+    for one, other in zip(*(way(maps, weight, bias, 64, 1e-5) for way in (one_by_one, all_at_once)), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(("recipe", "channels"), [(RGB, 3), (GREY, 1)])

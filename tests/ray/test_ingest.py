@@ -22,6 +22,7 @@ from pipeline.data.pool import PoolReader
 from pipeline.errors import InputError
 from pipeline.on_ray.ingest import ingest
 from pipeline.storage import Location, open_store
+from tests.reading import all_images
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -65,7 +66,7 @@ def test_a_folder_becomes_a_pool(store: Location, scans: Path, bomb_png: bytes) 
     # The ids: dense, in key order, over what is left.
     assert reader.keys(np.arange(90)).to_pylist() == keys
     expected = np.stack([decode((scans / key).read_bytes(), 16, 3, 10**8) for key in keys])
-    assert (reader.all_images() == expected).all()
+    assert (all_images(reader) == expected).all()
     labels = reader.labels()
     assert labels is not None
     assert manifest.classes == ("class-0", "class-1", "class-2")
@@ -116,7 +117,7 @@ def test_s3_to_s3_is_the_same_pool(store: Location, scans: Path, make_bucket: Ca
     assert theirs.fingerprint == ours.fingerprint
     assert files(remote, theirs) == files(store, ours)
     readers = PoolReader(store, ours), PoolReader(remote, theirs)
-    assert (readers[0].all_images() == readers[1].all_images()).all()
+    assert (all_images(readers[0]) == all_images(readers[1])).all()
     ids = np.array([89, 5, 5, 60])
     assert readers[0].keys(ids).equals(readers[1].keys(ids))
 
@@ -129,7 +130,7 @@ def test_ids_and_pixels_do_not_depend_on_the_pieces(
     monkeypatch.setattr("pipeline.on_ray.ingest._PIECES_PER_CPU", 20)
     small, _ = run(store, f"folder:{scans}", image_size=16, name="small", rows_per_file=7)
     assert small.fingerprint == whole.fingerprint
-    assert (PoolReader(store, small).all_images() == PoolReader(store, whole).all_images()).all()
+    assert (all_images(PoolReader(store, small)) == all_images(PoolReader(store, whole))).all()
     assert len(files(store, small)) > len(files(store, whole))
 
 
@@ -151,7 +152,7 @@ def test_archives_keep_their_splits(store: Location, tmp_path: Path) -> None:
     reader, kept = PoolReader(store, manifest), [i for i in range(60) if i != 30]
     assert reader.keys(np.arange(59)).to_pylist() == [str(i) for i in kept]
     for split, rows in (("train", kept), ("val", slice(None)), ("test", slice(None))):
-        assert (reader.all_images(split)[..., 0] == arrays[f"{split}_images"][rows]).all()
+        assert (all_images(reader, split)[..., 0] == arrays[f"{split}_images"][rows]).all()
         labels = reader.labels(split)
         assert labels is not None
         assert (labels == arrays[f"{split}_labels"][rows, 0]).all()
@@ -234,4 +235,4 @@ def test_real_arrays_come_back_whole(store: Location, shared: Path) -> None:
     path = shared / "data" / "breastmnist.npz"
     manifest, _ = run(store, f"npz:{path}")
     assert manifest.splits == {"train": 546, "val": 78, "test": 156}
-    assert (PoolReader(store, manifest).all_images()[..., 0] == np.load(path)["train_images"]).all()
+    assert (all_images(PoolReader(store, manifest))[..., 0] == np.load(path)["train_images"]).all()

@@ -52,18 +52,22 @@ def test_workers_together_read_no_more_than_twice_the_pool_a_repeat(images: np.n
 
     sampler = Sampler(len(images), 1, 96, seed=1, window=BLOCK)
     share = 96 // workers
-    read = sum(
-        len(ids) for w in range(workers) for ids in needed_by_window(sampler, 0, slice(w * share, (w + 1) * share))
-    )
+    needed = [needed_by_window(sampler, 0, slice(w * share, (w + 1) * share)) for w in range(workers)]
+    read = sum(len(ids) for windows, _ in needed for ids in windows)
     assert sampler.steps * 96 <= read <= 2 * sampler.steps * 96
 
 
 @pytest.mark.usefixtures("local_ray")
-def test_a_batch_as_large_as_a_window_lies_in_three(pool: tuple[Location, PoolManifest], images: np.ndarray) -> None:
-    from pipeline.on_ray.stream import StreamedPixels
+@pytest.mark.parametrize(("seed", "most"), [(1, 3), (4, 4)])
+def test_a_batch_as_large_as_a_window_lies_in_several(
+    pool: tuple[Location, PoolManifest], images: np.ndarray, seed: int, most: int
+) -> None:
+    from pipeline.on_ray.stream import StreamedPixels, needed_by_window
 
-    sampler = Sampler(len(images), 2, BLOCK, seed=1, window=BLOCK)
-    stream = StreamedPixels(*pool, sampler, slice(0, BLOCK), first_epoch=0, epochs=1, device=torch.device("cpu"))
-    for step in sampler.epoch(0):
-        for ids in (step.ids, step.ids[step.shuffle]):
-            assert torch.equal(stream.fetch(ids), torch.from_numpy(images[ids]).permute(0, 3, 1, 2))
+    sampler = Sampler(len(images), 6, BLOCK, seed, window=BLOCK)
+    assert max(needed_by_window(sampler, epoch, slice(0, BLOCK))[1] for epoch in range(2)) == most
+    stream = StreamedPixels(*pool, sampler, slice(0, BLOCK), first_epoch=0, epochs=2, device=torch.device("cpu"))
+    for epoch in range(2):
+        for step in sampler.epoch(epoch):
+            for ids in (step.ids[step.shuffle], step.ids):
+                assert torch.equal(stream.fetch(ids), torch.from_numpy(images[ids]).permute(0, 3, 1, 2))

@@ -24,7 +24,7 @@ CONFIG = PretrainConfig(epochs=2, repeats=1, batch_size=16, queue_size=32, bn_sp
 def test_a_carried_training_is_a_finished_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = (load_digits().images[:40, :, :, None] * 15.9).astype(np.uint8)
     task, trained = PretrainTask(CONFIG, 40, 1, 0, 10**6), LocalContext()
-    pixels = ResidentPixels(images, torch.device("cpu"))
+    pixels = ResidentPixels.of_array(images, torch.device("cpu"))
     pretrain(task, pixels, trained)
     assert trained.last is not None
     monkeypatch.setattr(recipe, "_PART_BYTES", 4096)  # several files

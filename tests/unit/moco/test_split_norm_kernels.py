@@ -57,3 +57,15 @@ def test_a_large_mean_costs_no_digits(monkeypatch: pytest.MonkeyPatch) -> None:
     exact = maps.double().view(2, 4, 3, -1).transpose(1, 2).flatten(2).var(2).float()
     torch.testing.assert_close(other[2].cpu(), exact, rtol=2e-4, atol=0)
     torch.testing.assert_close(other[1], one[1], rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize(("rows", "side", "channels"), [(512, 224, 64), (64, 512, 2048), (256, 1024, 64)])
+def test_large_images_stay_within_what_cuda_launches(rows: int, side: int, channels: int) -> None:
+    """2^31 - 1 blocks along the first axis, 65,535 along the others; Triton's interpreter knows no limit."""
+    from pipeline.moco import split_norm_kernels
+
+    splits, _, channels, parts, _ = split_norm_kernels._division(
+        torch.empty(8 * rows, channels, side, side, device="meta"), rows
+    )
+    across, *others = split_norm_kernels._tiles(splits, rows * side * side, channels)
+    assert across < 2**31 and max(*others, parts) <= 65_535

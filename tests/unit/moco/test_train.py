@@ -25,7 +25,7 @@ CONFIG = PretrainConfig(
 
 def _pixels(n: int = 37) -> ResidentPixels:
     images = (load_digits().images[:n, :, :, None] * 15.9).astype(np.uint8)
-    return ResidentPixels(images, torch.device("cpu"))
+    return ResidentPixels.of_array(images, torch.device("cpu"))
 
 
 def _task(n: int = 37, config: PretrainConfig = CONFIG) -> PretrainTask:
@@ -105,7 +105,7 @@ def test_as_many_whole_splits_at_once_as_memory_allows(
     expected = Pretraining(_task(), torch.device("cpu"))
     step = next(expected.sampler.epoch(0))
     totals = expected.step(step, 0, _pixels())
-    monkeypatch.setattr("pipeline.moco.train._PIXELS_AT_ONCE", pixels_at_once)
+    monkeypatch.setattr("pipeline.moco.train.PIXELS_AT_ONCE", pixels_at_once)
     training = Pretraining(_task(), torch.device("cpu"))
     rows: list[int] = []
     batch_norms(training.model)[0].register_forward_pre_hook(lambda _, args: rows.append(len(args[0])))
@@ -144,7 +144,7 @@ def test_it_learns_to_tell_images_apart() -> None:
         learning_rate=0.2,
     )
     context = LocalContext()
-    pretrain(PretrainTask(config, 256, 3, 0, 10**6), ResidentPixels(images, torch.device("cpu")), context)
+    pretrain(PretrainTask(config, 256, 3, 0, 10**6), ResidentPixels.of_array(images, torch.device("cpu")), context)
     candidates = 129  # the queue and the own key
     assert context.history[-1]["accuracy"] > 5 / candidates
     assert context.history[-1]["loss"] < np.log(candidates) - 0.2

@@ -1,0 +1,20 @@
+"""What tests look at."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.artifacts import Uint8
+from pipeline.data.pool import PoolReader
+
+
+def all_images(reader: PoolReader, split: str = "train") -> Uint8:
+    """(N, H, W, C) in id order."""
+    manifest = reader.manifest
+    images = np.empty((manifest.splits[split], manifest.height, manifest.width, manifest.channels), np.uint8)
+    seen = np.zeros(len(images), int)
+    for ids, part in reader.row_groups(split):
+        images[ids] = part
+        seen[ids] += 1
+    assert (seen == 1).all()
+    return images
