@@ -38,8 +38,9 @@ def select(config: RunConfig, store: Location) -> None:
     checked(config.ingest)
     check_splits(config.pretrain, config.workers)
     check_query(config)
-    warming = warm_up()
+    importing, compiling = warm_up()
     with ray_session(say):
+        importing.join()
         check_backend(config)
         check_workers(config)
         pool = ingest(config, store, say)
@@ -49,7 +50,7 @@ def select(config: RunConfig, store: Location) -> None:
         save_config(config, store, first=True)  # from here on a run that was killed goes on with --run alone
         trained = run_pretrain(config, store, pool, say)
         embedded = run_embed(config, store, pool, trained, say)
-        warming.join()
+        compiling.join()
         clustered = run_cluster(config, store, embedded, say)
         results = {"pretrain": trained, "embeddings": embedded, "clusters": clustered}
         query = run_query(config, store, pool, results, say)

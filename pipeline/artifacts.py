@@ -42,6 +42,7 @@ ORDER_SCHEMA = pa.schema(
 )
 LABEL_SCHEMA = pa.schema([("sample_id", pa.int64()), ("label", pa.int32())])
 REJECTED_COLUMNS = ("key", "reason")
+DUPLICATES_COLUMNS = ("key", "duplicate_of")
 
 
 def pool_schema(height: int, width: int, channels: int) -> pa.Schema:
@@ -79,7 +80,7 @@ class PoolManifest:
     classes: tuple[str, ...] | None
     """Class names by label number; none: no labels are known."""
     duplicates: int
-    """Exact duplicates (same source bytes) left out of the pool."""
+    """Exact duplicates (same source bytes) left out of the pool; listed in ``duplicates.csv``."""
     rejected: int
     """Images that could not be read; listed in ``rejected.csv``."""
     fingerprint: str

@@ -116,6 +116,8 @@ class QueryConfig:
     """Which of the confidence table's temperatures to select by (SCIENCE.md row 2)."""
     max_budget: int | None = None
     """Emit this much of the whole order; none: all of it, or of an order on features (coreset, ...) the query alone."""
+    image_prefix: str | None = None
+    """What stands before a key in the addresses of Label Studio's tasks; none: the folder of ``ingest.source``."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ to a folder of its own, so that two jobs at the same stage never mix their files
 from __future__ import annotations
 
 import json
+import re
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from pipeline.config import RunConfig, this_run
 from pipeline.errors import InputError
 from pipeline.storage import Location
 
+_FINGERPRINT = re.compile("[0-9a-f]{64}")
 _JOBS = {"embeddings": "embed", "clusters": "cluster"}
 """Stage -> the job that makes it, where the names differ."""
 
@@ -110,7 +112,9 @@ def claim(store: Location, folder: str, settings: Mapping[str, Any], remedy: str
     for key in sorted({*before, *settings}):
         then, now = before.get(key), settings.get(key)
         if then != now:
-            raise InputError(f"'{store.show(folder)}' was begun with {key}={then}, now it is {now}; {remedy}")
+            fingerprints = all(isinstance(each, str) and _FINGERPRINT.fullmatch(each) for each in (then, now))
+            difference = f"another {key} than this" if fingerprints else f"{key}={then}, now it is {now}"
+            raise InputError(f"'{store.show(folder)}' was begun with {difference}; {remedy}")
 
 
 def run_folder(run: str, stage: str) -> str:
@@ -132,8 +136,10 @@ def required(config: RunConfig, store: Location, stage: str) -> dict[str, Any]:
     """
     result = finished(store, run_folder(config.run, stage))
     if result is None:
+        # A single job takes over its own stage alone.
+        job, taken = (_JOBS.get(stage, stage), "") if config.reuse is None else ("select", f" --from {config.reuse}")
         raise InputError(
-            f"Run '{config.run}' has no finished {stage} on '{store.show()}'; first: "
-            f"hacon {_JOBS.get(stage, stage)} {this_run(config)}"
+            f"Run '{config.run}' has no finished {stage} on '{store.show()}'; "
+            f"first: hacon {job}{taken} {this_run(config)}"
         )
     return result

@@ -24,6 +24,8 @@ from pipeline.storage import Location, open_source
 SMALLEST = 8
 """Pixels; the side of scikit-learn's digits."""
 FOLDER_SIZE = 224
+_KINDS = 5
+"""Of files that are no images: so many are named."""
 
 
 def open_images(config: IngestConfig) -> Source:
@@ -150,12 +152,19 @@ def _array_source(content: NpzContent, config: IngestConfig, shown: str) -> Arra
 
 def _folder(path: str, config: IngestConfig) -> Source:
     location = open_source(path)
-    listing, state = list_images(location)
+    listing, state, others = list_images(location)
     if listing.num_rows == 0:
         raise InputError(f"There is no image ({', '.join(SUFFIXES)}) in or below '{path}'; check the path.")
     keys = listing["key"].to_pylist() if config.labels else []
     numbers, classes, labels_state = _folder_labels(config, location, keys) if config.labels else _UNKNOWN
     missing = 0 if numbers is None else int((numbers < 0).sum())
+    notes = []
+    if others:
+        most = sorted(others.items(), key=lambda each: (-each[1], each[0]))[:_KINDS]
+        kinds = ", ".join(f"{count} {suffix or 'without a suffix'}" for suffix, count in most)
+        notes.append(f"files of other kinds are left aside: {kinds}{', ...' if len(others) > _KINDS else ''}")
+    if missing:
+        notes.append(f"{missing} of {listing.num_rows} images have no label")
     return FolderSource(
         location,
         listing,
@@ -165,7 +174,7 @@ def _folder(path: str, config: IngestConfig) -> Source:
         max_pixels=config.max_pixels,
         label_numbers=numbers,
         classes=classes,
-        notes=(f"{missing} of {listing.num_rows} images have no label",) if missing else (),
+        notes=tuple(notes),
     )
 
 

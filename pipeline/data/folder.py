@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections import deque
+import posixpath
+from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -136,8 +137,12 @@ class FolderSource:
         return readable
 
 
-def list_images(location: Location) -> tuple[pa.Table, str]:
-    """All image files below ``location``: (columns key, sorted, and size; a hash of keys, sizes and times).
+def list_images(location: Location) -> tuple[pa.Table, str, Counter[str]]:
+    """All image files below ``location``.
+
+    Returns:
+        Columns key (sorted) and size; a hash of keys, sizes and times; how many other files there are, by their
+        suffix in lower case.
 
     Memory: about the keys' text and 16 bytes a file.
 
@@ -145,10 +150,13 @@ def list_images(location: Location) -> tuple[pa.Table, str]:
         InputError: a file name that is no UTF-8, or a folder that may not be read.
     """
     batches, rows = [], []
+    others: Counter[str] = Counter()
     try:
         for row in location.walk():
             if row[0].lower().endswith(SUFFIXES):
                 rows.append(row)
+            else:
+                others[posixpath.splitext(row[0])[1].lower()] += 1
             if len(rows) == _BATCH:
                 batches.append(_record_batch(rows))
                 rows = []
@@ -162,7 +170,7 @@ def list_images(location: Location) -> tuple[pa.Table, str]:
     for batch in table.to_batches(max_chunksize=_BATCH):
         for key, size, time in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             digest.update(f"{key}\0{size}\0{time}\n".encode())
-    return table.select(["key", "size"]), digest.hexdigest()[:16]
+    return table.select(["key", "size"]), digest.hexdigest()[:16], others
 
 
 def _record_batch(rows: list[tuple[str, int, int]]) -> pa.RecordBatch:

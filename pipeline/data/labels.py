@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from pipeline.errors import InputError
 
 Numbers = NDArray[np.int32]
+_SEPARATORS = ",;\t"
+"""The second is what a spreadsheet writes where the comma is the decimal sign."""
 
 
 def number_labels(names: Iterable[str | None]) -> tuple[Numbers, tuple[str, ...]]:
@@ -59,9 +61,10 @@ def labels_from_csv(
     names = [_find(label_of, key) for key in keys]
     if not any(names):
         first = next(iter(label_of), "nothing")
+        _, columns = _header(data, name, {key_column, label_column})
         raise InputError(
             f"Not one of the {len(keys)} images (such as '{keys[0]}') is labelled by column '{key_column}' of '{name}' "
-            f"(such as '{first}'); choose another --key-column: {', '.join(_header(data))}."
+            f"(such as '{first}'); choose another --key-column: {', '.join(columns)}."
         )
     return names
 
@@ -82,7 +85,7 @@ def _find(label_of: dict[str, str], key: str) -> str | None:
 
 
 def _columns(data: bytes, name: str, key_column: str, label_column: str) -> pa.Table:
-    columns = _header(data)
+    separator, columns = _header(data, name, {key_column, label_column})
     for option, column in (("key", key_column), ("label", label_column)):
         if column not in columns:
             raise InputError(
@@ -92,15 +95,28 @@ def _columns(data: bytes, name: str, key_column: str, label_column: str) -> pa.T
     try:
         return pa.csv.read_csv(
             pa.BufferReader(data),
-            parse_options=pa.csv.ParseOptions(newlines_in_values=True),
+            parse_options=pa.csv.ParseOptions(delimiter=separator, newlines_in_values=True),
             convert_options=pa.csv.ConvertOptions(
                 include_columns=wanted, column_types=dict.fromkeys(wanted, pa.string())
             ),
         )
     except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
-        raise InputError(f"'{name}' is no CSV file in UTF-8 ({str(error).splitlines()[0]}); mend it.") from None
+        raise _no_csv(name, str(error).splitlines()[0]) from None
 
 
-def _header(data: bytes) -> list[str]:
-    first = data[: 1 << 16].decode("utf-8-sig", errors="replace")
-    return next(csv.reader(io.StringIO(first)), [])
+def _header(data: bytes, name: str, wanted: set[str]) -> tuple[str, list[str]]:
+    """The separator at which the first line falls into the columns that are wanted, else the comma; these columns."""
+    start = data[: 1 << 16]
+    if b"\0" in start:
+        raise _no_csv(name, "it holds zero bytes, as workbooks and UTF-16 do")
+    first = start.decode("utf-8-sig", errors="replace")
+    try:
+        headers = {each: next(csv.reader(io.StringIO(first, newline=""), delimiter=each), []) for each in _SEPARATORS}
+    except csv.Error as error:
+        raise _no_csv(name, str(error)) from None
+    separator = next((each for each, columns in headers.items() if wanted <= set(columns)), _SEPARATORS[0])
+    return separator, headers[separator]
+
+
+def _no_csv(name: str, why: str) -> InputError:
+    return InputError(f"'{name}' is no CSV file in UTF-8 ({why}); save it as one.")

@@ -71,17 +71,32 @@ def accepted(receipts: pa.Table, split: str) -> pa.Table:
 
     Of the pool's exact duplicates (equal sha256) the first is kept; validation and test stay as they are.
     """
-    of_split = receipts.filter((pc.field("split") == split) & pc.field("reason").is_null())
-    table = of_split.select(["position", "sha256"])
+    table = _readable(receipts, split)
     if split == "train":
         firsts = table.group_by("sha256").aggregate([("position", "min")])
         table = firsts.rename_columns({"position_min": "position"}).select(["position", "sha256"])
     return table.sort_by("position").combine_chunks()
 
 
+def repeated(receipts: pa.Table) -> pa.Table:
+    """(position, first) of the pool's samples that are left out as exact duplicates, and of what, in position order."""
+    table = _readable(receipts, "train")
+    firsts = table.group_by("sha256").aggregate([("position", "min"), ("position", "count")])
+    several = firsts.filter(pc.field("position_count") > 1).rename_columns({"position_min": "first"})
+    copies = table.filter(pc.is_in(table["sha256"], value_set=several["sha256"].combine_chunks()))
+    copies = copies.join(several.select(["sha256", "first"]), "sha256")
+    return copies.filter(pc.field("position") > pc.field("first")).select(["position", "first"]).sort_by("position")
+
+
 def rejected(receipts: pa.Table) -> pa.Table:
     """(position, reason) of the pool's files that could not be read, in position order."""
     return receipts.filter(~pc.field("reason").is_null()).select(["position", "reason"]).sort_by("position")
+
+
+def _readable(receipts: pa.Table, split: str) -> pa.Table:
+    """(position, sha256) of all that could be read."""
+    of_split = receipts.filter((pc.field("split") == split) & pc.field("reason").is_null())
+    return of_split.select(["position", "sha256"])
 
 
 def pool_fingerprint(samples: pa.Table, shape: Shape) -> str:

@@ -9,6 +9,8 @@ from pipeline.errors import InputError
 
 PAPER_REPEATS = {89_996: 14, 34_581: 37, 11_959: 105}
 """Table 4: PathMNIST, OrganAMNIST, BloodMNIST, by pool size."""
+FEWEST_STEPS = 300
+"""280 were seen to be too few for the order to beat chance everywhere (docs/log.md)."""
 IMAGENET_DRAWS = 1_280_000
 """The draws an epoch should have about; Table 4's reason for its repeats."""
 
@@ -17,7 +19,7 @@ def fit_to_pool(config: PretrainConfig, size: int, workers: int) -> tuple[Pretra
     """The settings with repeats resolved and batch and queue chosen down where the pool is small.
 
     Returns:
-        the settings, and one sentence for each that was chosen down.
+        the settings, and a note for each that was chosen down, and one where the training is too short.
 
     Raises:
         InputError: numbers that cannot work together.
@@ -43,6 +45,12 @@ def fit_to_pool(config: PretrainConfig, size: int, workers: int) -> tuple[Pretra
         notes.append(
             f"pretrain.queue_size chosen from {config.queue_size} to {queue}: "
             f"whole batches of {batch}, and no more than an epoch's {draws} draws."
+        )
+    steps = draws // batch * config.epochs
+    if steps < FEWEST_STEPS:
+        notes.append(
+            f"pretrain has {steps} steps ({config.epochs} epochs of {draws // batch}), too few to learn much from: "
+            "the order may be no better than chance. Raise pretrain.epochs, or lower pretrain.batch_size."
         )
     return replace(config, repeats=repeats, batch_size=batch, queue_size=queue), notes
 

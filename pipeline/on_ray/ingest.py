@@ -18,7 +18,7 @@ import pyarrow as pa
 import ray
 from ray.exceptions import RayError
 
-from pipeline.artifacts import REJECTED_COLUMNS, PoolManifest
+from pipeline.artifacts import DUPLICATES_COLUMNS, REJECTED_COLUMNS, PoolManifest
 from pipeline.config import IngestConfig, RunConfig
 from pipeline.data.catalogue import checked, open_images, pool_name
 from pipeline.data.sources import Shape, Source
@@ -28,6 +28,7 @@ from pipeline.data.staging import (
     label_table,
     pool_fingerprint,
     rejected,
+    repeated,
     stage,
     write_pool_file,
 )
@@ -46,6 +47,9 @@ def ingest(config: RunConfig, store: Location, say: Callable[[str], None]) -> Po
     Files of the pool lie in ``manifest.folder``, a folder of this attempt's own below
     ``pools/<pool>``: a job that was killed, or came second, leaves nothing that anybody reads.
 
+    A run that takes over another's stages (``config.reuse``) takes over the pool too, though images have come since:
+    the order that it goes on with is one of that pool.
+
     Raises:
         InputError: no such source, nothing usable in it, or the pool's name is taken by another one.
     """
@@ -61,8 +65,12 @@ def ingest(config: RunConfig, store: Location, say: Callable[[str], None]) -> Po
         job = _Job(store, files, source_ref, settings.rows_per_file)
         return {"manifest": _make(job, config.ingest.source, pool, survey, say)}
 
+    deciding = _deciding(settings, survey.state)
     remedy = f"name a new pool with --set ingest.name={pool}-2"
-    done = Stage(store, folder, _deciding(settings, survey.state), remedy).run(work, say)
+    if config.reuse is not None and _has_changed(store, folder, deciding):
+        say(f"'{config.ingest.source}' has changed since; --from goes on with the pool as it is. For all: {remedy}")
+        return ingested(config, store)
+    done = Stage(store, folder, deciding, remedy).run(work, say)
     return PoolManifest.from_dict(done["manifest"])
 
 
@@ -79,6 +87,13 @@ def ingested(config: RunConfig, store: Location) -> PoolManifest:
             f"There is no pool '{pool}' on '{store.show()}'; first: hacon ingest --pool {config.ingest.source}"
         )
     return PoolManifest.from_dict(done["manifest"])
+
+
+def _has_changed(store: Location, folder: str, deciding: dict[str, Any]) -> bool:
+    """Whether there is a pool of the same settings, made when the source was another."""
+    before = store.read_json(f"{folder}/settings.json")
+    same = before is not None and {**before, "source_state": None} == {**deciding, "source_state": None}
+    return same and before != deciding and finished(store, folder) is not None
 
 
 def _deciding(settings: IngestConfig, state: str) -> dict[str, Any]:
@@ -159,10 +174,12 @@ def _make(job: _Job, source: str, pool: str, survey: _Survey, say: Callable[[str
 
 def _say_outcome(job: _Job, settled: _Settled, shape: Shape, say: Callable[[str], None]) -> None:
     say(f"{settled.splits['train']} images of {' x '.join(map(str, shape))} in {job.store.show(job.folder)}")
-    if settled.duplicates:
-        say(f"{settled.duplicates} exact duplicates were left out")
-    if settled.rejected:
-        say(f"{settled.rejected} files could not be read: {job.store.show(job.folder + '/rejected.csv')}")
+    for count, what, name in (
+        (settled.duplicates, "left out as exact duplicates", "duplicates"),
+        (settled.rejected, "left out, since they could not be read", "rejected"),
+    ):
+        if count:
+            say(f"{count} {'image' if count == 1 else 'images'} {what}: {job.store.show(f'{job.folder}/{name}.csv')}")
 
 
 def _sizes(shape: Shape, rows_per_file: int, images: int) -> Sizes:
@@ -224,13 +241,13 @@ def _stage(batch: dict[str, Any], job: _Job, sizes: Sizes, shape: Shape) -> Iter
 
 
 def _settle(job: _Job, receipt_refs: list[ray.ObjectRef[pa.Table]], shape: Shape) -> tuple[_Settled, dict[str, Any]]:
-    """Assign ids; write labels and ``rejected.csv``. Returns the outcome, and positions by id for each split."""
+    """Assign ids; write labels and what is left out. Returns the outcome, and positions by id for each split."""
     source = ray.get(job.source)
     receipts = pa.concat_tables(ray.get(receipt_refs))
     reasons = rejected(receipts)
     keys = source.keys("train", reasons["position"].to_numpy())
     if reasons.num_rows:
-        _write_rejected(job, keys, reasons["reason"].to_pylist())
+        _write_csv(job, "rejected", REJECTED_COLUMNS, keys, reasons["reason"].to_pylist())
     samples = {split: accepted(receipts, split) for split in source.splits}
     if samples["train"].num_rows == 0:
         raise InputError(
@@ -241,21 +258,27 @@ def _settle(job: _Job, receipt_refs: list[ray.ObjectRef[pa.Table]], shape: Shape
         labels = label_table(source, split, table["position"])
         if labels is not None:
             job.store.write_table(f"{job.folder}/labels/{split}.parquet", labels)
+    duplicates = source.splits["train"] - reasons.num_rows - samples["train"].num_rows
+    if duplicates:
+        copies = repeated(receipts)
+        assert copies.num_rows == duplicates
+        both = [source.keys("train", copies[name].to_numpy()) for name in ("position", "first")]
+        _write_csv(job, "duplicates", DUPLICATES_COLUMNS, *both)
     settled = _Settled(
         splits={split: table.num_rows for split, table in samples.items()},
-        duplicates=source.splits["train"] - reasons.num_rows - samples["train"].num_rows,
+        duplicates=duplicates,
         rejected=reasons.num_rows,
         fingerprint=pool_fingerprint(samples["train"], shape),
     )
     return settled, {split: table["position"] for split, table in samples.items()}
 
 
-def _write_rejected(job: _Job, keys: list[str], reasons: list[str]) -> None:
+def _write_csv(job: _Job, name: str, header: tuple[str, ...], *columns: list[str]) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow(REJECTED_COLUMNS)
-    writer.writerows(zip(keys, reasons, strict=True))
-    job.store.write_bytes(f"{job.folder}/rejected.csv", text.getvalue().encode())
+    writer.writerow(header)
+    writer.writerows(zip(*columns, strict=True))
+    job.store.write_bytes(f"{job.folder}/{name}.csv", text.getvalue().encode())
 
 
 def _write(batch: dict[str, Any], job: _Job, positions: Any, sizes: Sizes, shape: Shape) -> dict[str, Any]:

@@ -89,6 +89,7 @@ def run_query(
             "query.order": settings.order,
             "query.temperature": settings.temperature,
             "query.max_budget": settings.max_budget,
+            "query.image_prefix": settings.image_prefix,
         },
         f"start a new run that takes over what it can: --run NEW --from {config.run}{store_flag(config)}",
     )
@@ -133,6 +134,11 @@ def _query(
 ) -> dict[str, Any]:
     view = pool_view(store, results["pretrain"], results["clusters"], config.query.temperature)
     order_by = strategy(config.query.order)
+    assert view.confidence is not None
+    if unknown := int(np.isnan(view.confidence).sum()):
+        say(
+            f"{unknown} of {pool.size} images were never drawn (training drops what is left of an epoch): no confidence"
+        )
     if "features" in order_by.needs:
         embedded = results["embeddings"]
         with ray_session(say):
@@ -145,7 +151,10 @@ def _query(
     columns = [np.arange(1, len(ids) + 1), ids, keys, view.cluster[ids], view.confidence[ids], view.variability[ids]]
     order = pa.table(columns, schema=ORDER_SCHEMA)
     query = order.slice(0, config.query.budget)
-    prefix = config.ingest.source.removeprefix("folder:") if config.ingest.source.startswith("folder:") else None
+    folder_of_images = config.ingest.source.removeprefix("folder:")
+    prefix = config.query.image_prefix
+    if prefix is None and folder_of_images != config.ingest.source:
+        prefix = folder_of_images
     store.write_table(f"{folder}/{ORDER}", order)
     store.write_bytes(f"{folder}/{QUERY}", query_csv(query).encode())
     store.write_bytes(f"{folder}/{TASKS}", label_studio_json(query, prefix).encode())

@@ -12,21 +12,26 @@ from pipeline.report.projection import project_2d
 _POINTS = 40
 
 
-def warm_up() -> threading.Thread:
+def warm_up() -> tuple[threading.Thread, threading.Thread]:
     """In the background: torch and Ray Train, then UMAP, which compiles itself for some fifteen seconds on first use.
 
     Ray starts and images are read by other processes meanwhile; a run that took these one after the
     other would be a quarter longer (docs/log.md).
 
     Returns:
-        The thread, to be joined before this process calculates: both set how many threads BLAS takes, which is one
-        number for all of a process.
+        Two threads to join. The first before Ray is asked for anything: it may import torch itself, and two threads
+        that import torch can find it half made. The second before this process calculates: both set how many
+        threads BLAS takes, which is one number for all of a process.
     """
-    thread = threading.Thread(target=_load, name="warm-up", daemon=True)
-    thread.start()
-    return thread
+    importing = threading.Thread(
+        target=importlib.import_module, args=("pipeline.on_ray.training_worker",), name="warm-up: import", daemon=True
+    )
+    compiling = threading.Thread(target=_compile, args=(importing,), name="warm-up: compile", daemon=True)
+    importing.start()
+    compiling.start()
+    return importing, compiling
 
 
-def _load() -> None:
-    importlib.import_module("pipeline.on_ray.training_worker")
+def _compile(after: threading.Thread) -> None:
+    after.join()
     project_2d(np.random.default_rng(0).normal(size=(_POINTS, 8)).astype(np.float32), seed=0)

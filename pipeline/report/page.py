@@ -237,7 +237,8 @@ def _tiles(data: ReportData) -> list[tuple[str, str, str]]:
     ]
     known = data.pool.confidence[np.isfinite(data.pool.confidence)]
     if len(known):
-        middle = words.number(float(np.median([row.confidence for row in data.query])))
+        of_query = [row.confidence for row in data.query if np.isfinite(row.confidence)]
+        middle = words.number(float(np.median(of_query)) if of_query else np.nan)
         tiles.append((middle, "median confidence", f"of the pool: {words.number(float(np.median(known)))}"))
     if data.stage_seconds:
         tiles.append((words.duration(math.fsum(data.stage_seconds.values())), "computing time", "all stages together"))

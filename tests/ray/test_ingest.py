@@ -80,8 +80,13 @@ def test_a_folder_becomes_a_pool(store: Location, scans: Path, bomb_png: bytes) 
         "class-0/text.png", "class-1/004a.jpg", "class-1/empty.jpg", "class-2/bomb.png"
     ]  # fmt: skip
     assert "20000 x 20000" in rows[4][1]
+    assert store.read_bytes(f"{manifest.folder}/duplicates.csv").decode().splitlines() == [
+        "key,duplicate_of",
+        "class-2/copy.png,class-0/003.png",
+    ]
     # Nothing is left of the staging; labels lie apart.
     assert files(store, manifest) == [
+        "duplicates.csv",
         "labels/train.parquet",
         "rejected.csv",
         "train/part-00000.parquet",
@@ -101,6 +106,10 @@ def test_a_second_run_keeps_the_first_ones(store: Location, scans: Path) -> None
         InputError, match=r"source_state=94 files .* now it is 95 files .*--set ingest.name=scans-16px-2"
     ):
         run(store, f"folder:{scans}", image_size=16)
+    said = []
+    taken_over = RunConfig(ingest=IngestConfig(source=f"folder:{scans}", image_size=16), reuse="another")
+    assert ingest(taken_over, store, said.append) == first
+    assert any("has changed since" in line and "--set ingest.name=scans-16px-2" in line for line in said)
     (scans / "new.png").unlink()
     with pytest.raises(InputError, match="channels=auto, now it is grey"):
         run(store, f"folder:{scans}", image_size=16, channels="grey")

@@ -289,5 +289,9 @@ def test_images_and_results_on_s3(make_bucket: Callable[[], str]) -> None:
     assert len(keys) == 6 and all(key.startswith("ward-") for key in keys)
     tasks: list[dict[str, Any]] = json.loads(store.read_bytes("runs/s3/query/query.labelstudio.json"))
     assert tasks[0]["data"]["image"] == f"{source.uri}/{keys[0]}"
+    served = ["--set", "query.image_prefix=/data/local-files/?d=scans/", "cluster.k=4"]
+    assert main(["select", "--from", "s3", "--run", "served", "--store", store.uri, *served]) == 0
+    tasks = json.loads(store.read_bytes("runs/served/query/query.labelstudio.json"))
+    assert tasks[0]["data"]["image"] == f"/data/local-files/?d=scans/{keys[0]}"
     rejected = [name for name, _, _ in store.files("pools") if name.endswith("rejected.csv")]
     assert b"broken.png" in store.read_bytes(f"pools/{rejected[0]}")

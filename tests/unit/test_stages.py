@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -87,6 +88,12 @@ def test_a_changed_setting_is_named_with_the_remedy(
         stage_of(place, **changes).run(never, silent)
     assert str(caught.value) == f"'{place.show(before.folder)}' was begun with {words}; {REMEDY}"
     assert place.files() == listed
+
+
+def test_of_a_changed_input_nobody_wants_to_read_the_fingerprints(place: Location) -> None:
+    stage_of(place, pool=64 * "a").run(lambda _: {}, silent)
+    with pytest.raises(InputError, match=f"' was begun with another pool than this; {re.escape(REMEDY)}$"):
+        stage_of(place, pool=64 * "b").run(never, silent)
 
 
 def test_settings_are_compared_as_json_reads_them_back(place: Location) -> None:
@@ -230,6 +237,9 @@ def test_what_a_stage_builds_on_is_asked_for_by_its_command(place: Location) -> 
         f"Run 'night-1' has no finished embeddings on '{place.show()}'; "
         "first: hacon embed --run night-1 --store s3://b/x"
     )
+    # One job takes over one stage: what takes over all of them is select.
+    with pytest.raises(InputError, match="first: hacon select --from night-0 --run night-1 --store s3://b/x$"):
+        required(RunConfig(run="night-1", store="s3://b/x", reuse="night-0"), place, "embeddings")
 
 
 def test_a_stage_that_refuses_its_input_can_be_begun_with_other_settings(place: Location) -> None:

@@ -182,7 +182,8 @@ def labels_of(source: Source) -> dict[str, str]:
 def test_labels_from_folders(scans: Path) -> None:
     source = opened(scans, labels="folder")
     assert labels_of(source) == {"b/10.jpg": "b", "b/2.PNG": "b", "c/d/e.bmp": "d"}
-    assert source.notes == ("1 of 4 images have no label",)
+    others = "files of other kinds are left aside: 1 without a suffix, 1 .csv, 1 .gif, 1 .txt"
+    assert source.notes == (others, "1 of 4 images have no label")
 
 
 @pytest.mark.parametrize(
@@ -209,18 +210,29 @@ def test_labels_of_some_images_and_quoted_ones(scans: Path) -> None:
     ("text", "message"),
     [
         ("image_id,dx\na,1\n", "no column 'key'; choose --key-column among image_id, dx"),
-        ("key;label\na;1\n", "no column 'key'; .* key;label"),
+        ("image_id;dx\na;1\n", "no column 'key'; .* image_id;dx"),
         ("key,dx\na,1\n", "no column 'label'; choose --label-column among key, dx"),
         ("", "no column 'key'; .* none"),
         ("key,label\nq,1\n", r"Not one of the 4 images \(such as 'a.tif'\) .* \(such as 'q'\).*: key, label"),
         ("key,label\na,1\na,2\n", "gives 'a' the labels '1' and '2'"),
         ("key,label\na,1,1\n", "is no CSV file"),
+        ("key,label\na,1\n".encode("utf-16"), "is no CSV file .*zero bytes"),
+        (b"PK\x03\x04 a workbook \r\x00", "is no CSV file"),
+        (b'key,"' + b"x" * 200_000, "is no CSV file|no column"),
     ],
 )
-def test_labels_that_do_not_fit(scans: Path, text: str, message: str) -> None:
-    (scans / "list.csv").write_text(text)
+def test_labels_that_do_not_fit(scans: Path, text: str | bytes, message: str) -> None:
+    (scans / "list.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(InputError, match=message):
         opened(scans, labels=str(scans / "list.csv"))
+
+
+@pytest.mark.parametrize(
+    "text", ["key;label\na;x,y\n10;z\n", "key\tlabel\na\tx,y\n10\tz\n", 'key,label\ra,"x,y"\r10,z\r']
+)
+def test_labels_as_spreadsheets_write_them(scans: Path, text: str) -> None:
+    (scans / "list.csv").write_bytes(text.encode())
+    assert labels_of(opened(scans, labels=str(scans / "list.csv"))) == {"a.tif": "x,y", "b/10.jpg": "z"}
 
 
 def test_labels_that_are_nowhere(scans: Path, tmp_path: Path) -> None:

@@ -16,7 +16,16 @@ import pytest
 from pipeline.artifacts import PoolManifest
 from pipeline.data.pool import PoolReader
 from pipeline.data.sources import ArraySource, Decoded, MemoryStack
-from pipeline.data.staging import Sizes, accepted, label_table, pool_fingerprint, rejected, stage, write_pool_file
+from pipeline.data.staging import (
+    Sizes,
+    accepted,
+    label_table,
+    pool_fingerprint,
+    rejected,
+    repeated,
+    stage,
+    write_pool_file,
+)
 from pipeline.storage import Location
 from tests.reading import all_images
 
@@ -164,6 +173,7 @@ def test_rejected_leave_no_gap_and_splits_keep_duplicates(tmp_path: Path, images
     piece = Decoded(np.array([0, 2, 3]), ["a", "c", "d"], digests, same, [(4, "empty"), (1, "damaged")])
     receipts = pa.concat_tables([stage(store, "staged", split, piece, 7, SHAPE) for split in ("val", "train")])
     assert accepted(receipts, "train")["position"].to_pylist() == [0]
+    assert repeated(receipts).to_pylist() == [{"position": 2, "first": 0}, {"position": 3, "first": 0}]
     assert accepted(receipts, "val")["position"].to_pylist() == [0, 2, 3]
     of_train = rejected(receipts.filter(pa.compute.field("split") == "train"))
     assert of_train.to_pylist() == [{"position": 1, "reason": "damaged"}, {"position": 4, "reason": "empty"}]

@@ -32,6 +32,13 @@ def test_the_queue_holds_whole_batches() -> None:
     assert fitted.queue_size == 960 and len(notes) == 1
 
 
+def test_a_training_too_short_to_learn_from_gets_a_note() -> None:
+    small = preset("small").pretrain
+    _, notes = fit_to_pool(small, 235, 1)
+    assert any("12 steps (12 epochs of 1)" in note for note in notes)
+    assert not any("steps" in note for note in fit_to_pool(small, 11_959, 1)[1])
+
+
 @pytest.mark.parametrize(
     ("change", "size", "workers", "words"),
     [
