@@ -238,7 +238,7 @@ def test_what_a_stage_builds_on_is_asked_for_by_its_command(place: Location) -> 
         "first: hacon embed --run night-1 --store s3://b/x"
     )
     # One job takes over one stage: what takes over all of them is select.
-    with pytest.raises(InputError, match="first: hacon select --from night-0 --run night-1 --store s3://b/x$"):
+    with pytest.raises(InputError, match=r"first: hacon select --from night-0 --run night-1 --store s3://b/x$"):
         required(RunConfig(run="night-1", store="s3://b/x", reuse="night-0"), place, "embeddings")
 
 
