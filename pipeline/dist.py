@@ -19,16 +19,21 @@ def world_size() -> int:
     return torch_dist.get_world_size() if torch_dist.is_initialized() else 1
 
 
+def alone() -> bool:
+    """Whether there is nobody to send anything to."""
+    return world_size() == 1
+
+
 def all_reduce_sum(tensor: Tensor) -> Tensor:
     """The sum over all processes, in place."""
-    if world_size() > 1:
+    if not alone():
         torch_dist.all_reduce(tensor)
     return tensor
 
 
 def copy_from_first(tensors: Iterable[Tensor]) -> None:
     """The first process's values, in place, on every process."""
-    if world_size() > 1:
+    if not alone():
         for tensor in tensors:
             torch_dist.broadcast(tensor, 0)
 
@@ -40,7 +45,7 @@ def gather_rows(local: Tensor, rows: list[int]) -> Tensor:
         local: (rows[rank], ...).
         rows: how many rows each process holds.
     """
-    if world_size() == 1:
+    if alone():
         return local
     most = max(rows)
     padded = torch.zeros(most, *local.shape[1:], dtype=local.dtype, device=local.device)
@@ -56,7 +61,7 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
     Not DistributedDataParallel: its hooks run within the backward pass, which could then not be recorded as a CUDA
     graph (``moco.replay``), and launching its kernels one by one takes several times as long as what they compute.
     """
-    if world_size() == 1:
+    if alone():
         return
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     flat = torch.cat([gradient.flatten() for gradient in gradients])

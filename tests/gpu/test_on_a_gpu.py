@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+import torch.distributed as torch_dist
 from sklearn.cluster import KMeans
 from sklearn.datasets import make_blobs
 from sklearn.metrics import adjusted_rand_score
@@ -59,6 +62,19 @@ def test_a_replayed_step_is_a_plain_one(monkeypatch: pytest.MonkeyPatch) -> None
     for name in ours:
         torch.testing.assert_close(ours[name].float(), theirs[name].float(), rtol=0.05, atol=0.02, msg=name)
     assert torch.equal(ours["confidence.draws"], theirs["confidence.draws"])
+
+
+def test_messages_between_recorded_parts_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By NCCL, to itself: with several GPUs its kernels and its watchdog run beside what is recorded and replayed."""
+    silent = _train(PLAIN_CALLS + 3).checkpoint().tensors
+    torch_dist.init_process_group("nccl", init_method=f"file://{tmp_path}/rendezvous", rank=0, world_size=1)
+    try:
+        monkeypatch.setattr("pipeline.dist.alone", lambda: False)
+        sending = _train(PLAIN_CALLS + 3).checkpoint().tensors
+    finally:
+        torch_dist.destroy_process_group()
+    for name in silent:
+        torch.testing.assert_close(sending[name].float(), silent[name].float(), rtol=0.05, atol=0.02, msg=name)
 
 
 def test_splits_of_many_pixels_are_normalised_as_torch_does() -> None:
