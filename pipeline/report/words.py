@@ -238,7 +238,7 @@ def read_training(training: Sequence[Mapping[str, float]]) -> str:
     epochs = "1 epoch" if len(training) == 1 else f"{count(len(training))} epochs"
     went = f"was {number(last)} after" if len(training) == 1 else f"went from {number(first)} to {number(last)} in"
     return (
-        f"The network learns to tell images apart: the loss {went} {epochs} ({duration(seconds)}).{accuracy} "
+        f"The network is trained to tell images apart: the loss {went} {epochs} ({duration(seconds)}).{accuracy} "
         "The curve should fall and level off; one that is still falling steeply at the end asks for more epochs."
     )
 
