@@ -75,7 +75,10 @@ def saved_table(results: Sequence[TrialResult], dataset: str | None = None) -> T
         saved = {each.budget: each for each in annotation_saved(curve, random)}
         line = [_share(saved[budget]) if budget in saved else "-" for budget in budgets]
         rows.append((_label(row, variants), "yes" if row.uniform else "no", *line))
-    notes = ["Share of images that random needs more to reach the same mean AUC; negative: it needs fewer."]
+    notes = [
+        "Share of images that random needs more to reach the same mean AUC; negative: it needs fewer.",
+        "Random is the one without Unif. in every row: compare rows with Unif. with random's own.",
+    ]
     if dataset in ANNOTATION_SAVED:
         notes.append(f"The paper's HaCon, early on: {100 * ANNOTATION_SAVED[dataset]:.0f}%; it gives no formula.")
     header = ("strategy", "Unif.", *(f"{budget:,}" for budget in budgets))

@@ -36,7 +36,9 @@ def benchmark_tables(
         notes = tuple(dict.fromkeys(trial.note.partition("; ")[0] for trial in trials if trial.note))
         made = strategy_table(f"Table {number}: AUC in percent, by {classifier}", cells(trials, "auc", number, dataset))
         tables.append(_laid_out(made, command, notes))
-        tables.append(_laid_out(saved_table(trials, dataset), command, (f"Classifier: {classifier}.",)))
+        saved = saved_table(trials, dataset)
+        if saved.rows:
+            tables.append(_laid_out(saved, command, (f"Classifier: {classifier}.",)))
     queries = one_a_query(usual)
     covered = strategy_table("Table 6: share of the classes covered", cells(queries, "covered", 6, dataset))
     tables.append(_laid_out(covered, command))
