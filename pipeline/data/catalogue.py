@@ -24,8 +24,6 @@ from pipeline.storage import Location, open_source
 SMALLEST = 8
 """Pixels; the side of scikit-learn's digits."""
 FOLDER_SIZE = 224
-_KINDS = 5
-"""Of files that are no images: so many are named."""
 
 
 def open_images(config: IngestConfig) -> Source:
@@ -160,9 +158,8 @@ def _folder(path: str, config: IngestConfig) -> Source:
     missing = 0 if numbers is None else int((numbers < 0).sum())
     notes = []
     if others:
-        most = sorted(others.items(), key=lambda each: (-each[1], each[0]))[:_KINDS]
-        kinds = ", ".join(f"{count} {suffix or 'without a suffix'}" for suffix, count in most)
-        notes.append(f"files of other kinds are left aside: {kinds}{', ...' if len(others) > _KINDS else ''}")
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(others.items()))
+        notes.append(f"files that are no images to us are left aside: {kinds}")
     if missing:
         notes.append(f"{missing} of {listing.num_rows} images have no label")
     return FolderSource(

@@ -19,6 +19,9 @@ from pipeline.data.sources import Decoded, Shape
 from pipeline.errors import InputError
 from pipeline.storage import Location
 
+UNREAD = frozenset({".dcm", ".dicom", ".nii", ".gz", ".webp", ".gif", ".jp2", ".heic", ".svs", ".zip", ".csv", ".txt"})
+"""Kinds of files that are named where they are left aside. Only these: what stands behind another dot may be part of a
+DICOM identifier or of a name, and is for no log."""
 _BATCH = 65_536
 _GREY_SAMPLE = 64
 _READERS = 8
@@ -142,7 +145,7 @@ def list_images(location: Location) -> tuple[pa.Table, str, Counter[str]]:
 
     Returns:
         Columns key (sorted) and size; a hash of keys, sizes and times; how many other files there are, by their
-        suffix in lower case.
+        suffix where it is one of ``UNREAD``, else under "other".
 
     Memory: about the keys' text and 16 bytes a file.
 
@@ -156,7 +159,8 @@ def list_images(location: Location) -> tuple[pa.Table, str, Counter[str]]:
             if row[0].lower().endswith(SUFFIXES):
                 rows.append(row)
             else:
-                others[posixpath.splitext(row[0])[1].lower()] += 1
+                suffix = posixpath.splitext(row[0])[1].lower()
+                others[suffix if suffix in UNREAD else "other"] += 1
             if len(rows) == _BATCH:
                 batches.append(_record_batch(rows))
                 rows = []

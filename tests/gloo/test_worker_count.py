@@ -62,3 +62,11 @@ def test_all_workers_end_with_the_same_state(runs: dict[int, list[Checkpoint]], 
     for checkpoint in runs[world][1:]:
         for name, tensor in first.items():
             torch.testing.assert_close(checkpoint.tensors[name], tensor, atol=0, rtol=0)
+
+
+def test_workers_begin_alike_or_not_at_all(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(workers.agree, (2, str(tmp_path)), nprocs=2)
+    first, second = (Checkpoint.load(tmp_path / f"agreed-{rank}.safetensors").part("model") for rank in range(2))
+    assert first.keys() == second.keys() and len(first) > 5
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert (tmp_path / "refused-0").exists() and (tmp_path / "refused-1").exists()

@@ -57,6 +57,25 @@ def train(rank: int, world: int, folder: str) -> None:
         torch_dist.destroy_process_group()
 
 
+def agree(rank: int, world: int, folder: str) -> None:
+    """Begin apart from the others and agree; then resume after another epoch, and say whether that was refused."""
+    torch.set_num_threads(1)
+    model.BACKBONES["resnet18"] = TinyNet
+    torch_dist.init_process_group("gloo", init_method=f"file://{folder}/agree", rank=rank, world_size=world)
+    training = Pretraining(task(), torch.device("cpu"))
+    with torch.no_grad():
+        for weight in training.model.parameters():
+            weight += rank
+    training.agree()
+    training.checkpoint().save(Path(folder) / f"agreed-{rank}.safetensors")
+    training.history = [{}] * rank
+    try:
+        training.agree()
+    except RuntimeError:
+        (Path(folder) / f"refused-{rank}").touch()
+    torch_dist.destroy_process_group()
+
+
 def first_gradient() -> dict[str, torch.Tensor]:
     """The gradient and the loss of the very first step."""
     training = Pretraining(task(), torch.device("cpu"))

@@ -182,7 +182,7 @@ def labels_of(source: Source) -> dict[str, str]:
 def test_labels_from_folders(scans: Path) -> None:
     source = opened(scans, labels="folder")
     assert labels_of(source) == {"b/10.jpg": "b", "b/2.PNG": "b", "c/d/e.bmp": "d"}
-    others = "files of other kinds are left aside: 1 without a suffix, 1 .csv, 1 .gif, 1 .txt"
+    others = "files that are no images to us are left aside: 1 .csv, 1 .gif, 1 .txt, 1 other"
     assert source.notes == (others, "1 of 4 images have no label")
 
 
@@ -225,6 +225,14 @@ def test_labels_that_do_not_fit(scans: Path, text: str | bytes, message: str) ->
     (scans / "list.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(InputError, match=message):
         opened(scans, labels=str(scans / "list.csv"))
+
+
+def test_what_is_left_aside_is_counted_without_a_word_of_its_name(scans: Path) -> None:
+    for name in ("Doe.John", "1.2.840.113619.55", "x.DCM"):
+        (scans / name).write_bytes(b"DICM")
+    assert opened(scans).notes == (
+        "files that are no images to us are left aside: 1 .csv, 1 .dcm, 1 .gif, 1 .txt, 3 other",
+    )
 
 
 @pytest.mark.parametrize(
