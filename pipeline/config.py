@@ -141,7 +141,8 @@ class TrialsConfig:
     temperature: float | None = None
     """Of the confidence; none: ``query.temperature``."""
     orders: str | None = None
-    """An .npz of published orders of this pool: each array of distinct sample ids becomes ``authors:<its name>``."""
+    """An .npz of published orders of this pool: each array of distinct sample ids becomes ``authors:<its name>``.
+    Names that begin with ``gt_`` say that ground truth made the order."""
     network: Literal["small", "paper", "csval"] | None = None
     """Settings of the classifiers that train on images; none: small for resnet18 and finetune, else their own."""
     imagenet_weights: str | None = None

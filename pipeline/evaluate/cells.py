@@ -29,16 +29,8 @@ class Cell:
     trials: int
     found: Summary | None
     """None where the figure is missing from every trial. Over the trials that have it."""
-    oracle: bool
-    saw_test: bool
     paper: PaperCell | None
     """None where the paper has no such cell."""
-
-    @property
-    def by_itself_an_oracle(self) -> bool:
-        """Whether the row's order is made with hidden labels, whatever ``uniform`` adds."""
-        name = self.row.strategy
-        return name == RANDOM_COVERED or (name in STRATEGIES and STRATEGIES[name].sees_labels)
 
     @property
     def complete(self) -> bool:
@@ -68,8 +60,6 @@ def cells(
                 figure=figure,
                 trials=len(trials),
                 found=summarise(values) if values else None,
-                oracle=any(trial.oracle for trial in trials),
-                saw_test=any(trial.saw_test for trial in trials),
                 paper=_paper(row, budget, table, dataset),
             )
         )
@@ -92,7 +82,7 @@ def cells_csv(of: Sequence[Cell]) -> str:
                 *(settings[name] for name in columns),
                 *(cell.budget, cell.figure, cell.trials),
                 *(found.get(name, 0 if name == "n" else None) for name in statistics),
-                *(cell.oracle, cell.saw_test, paper.mean, paper.std),
+                *(cell.row.is_oracle, cell.row.saw_test_labels, paper.mean, paper.std),
             ]
         )
     return text.getvalue()

@@ -15,7 +15,7 @@ from pipeline.evaluate.parts import Parts, view_of
 from pipeline.evaluate.samples import EvaluationData, Samples
 from pipeline.evaluate.scorer import COPIES, DRAWS, DROPOUT, Scores, score_features, score_images
 from pipeline.evaluate.spec import RANDOM_COVERED, TrialSpec
-from pipeline.select import PoolView, Strategy, strategy
+from pipeline.select import PoolView, strategy
 
 
 def choose(spec: TrialSpec, data: EvaluationData, parts: Parts, resources: Resources) -> Int64:
@@ -34,18 +34,6 @@ def choose(spec: TrialSpec, data: EvaluationData, parts: Parts, resources: Resou
     if spec.uniform:
         return uniform_query(query, labels, classes, spec.budget, available)
     return query(spec.budget)
-
-
-def is_oracle(spec: TrialSpec, parts: Parts) -> bool:
-    """Whether the query is made with the pool's hidden labels."""
-    chosen_by = _strategy_of(spec, parts)
-    return spec.uniform or spec.strategy == RANDOM_COVERED or (chosen_by is not None and chosen_by.sees_labels)
-
-
-def saw_test_labels(spec: TrialSpec, parts: Parts) -> bool:
-    """Whether the query is made with a scorer that was trained on the test split."""
-    chosen_by = _strategy_of(spec, parts)
-    return spec.scorer == "test" and chosen_by is not None and chosen_by.scorer
 
 
 def honest_scores(
@@ -98,8 +86,3 @@ def _query_of(
     else:
         view = view_of(spec, data, parts)
     return lambda budget: np.r_[first, chosen_by.query(view, budget - len(first), spec.seed)], len(data.train)
-
-
-def _strategy_of(spec: TrialSpec, parts: Parts) -> Strategy | None:
-    """None where a published order or an oracle chooses."""
-    return None if spec.strategy == RANDOM_COVERED or spec.strategy in parts.orders else strategy(spec.strategy)

@@ -23,7 +23,7 @@ import numpy as np
 from pipeline.artifacts import Int64, fingerprint
 from pipeline.errors import InputError
 from pipeline.evaluate import classifiers
-from pipeline.evaluate.choose import choose, honest_scores, is_oracle, saw_test_labels
+from pipeline.evaluate.choose import choose, honest_scores
 from pipeline.evaluate.classifiers import Fitted, Resources
 from pipeline.evaluate.coverage import classes_covered, entropy_bits
 from pipeline.evaluate.metrics import accuracy, balanced_accuracy, macro_auc_with_chance
@@ -139,8 +139,8 @@ def run_cycles(spec: CycleSpec, data: EvaluationData, parts: Parts, resources: R
         points=tuple(points),
         ids=tuple(labelled.tolist()),
         seconds=time.perf_counter() - began,
-        oracle=is_oracle(first, parts),
-        saw_test=saw_test_labels(first, parts),
+        oracle=first.is_oracle,
+        saw_test=first.saw_test_labels,
         note=fitted.note,
     )
 

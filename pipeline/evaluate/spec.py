@@ -9,9 +9,14 @@ from typing import Any, Literal
 
 from pipeline.artifacts import fingerprint
 from pipeline.cluster import default_k
+from pipeline.select import STRATEGIES
 
 RANDOM_COVERED = "random_covered"
 """The one choice that is no strategy but an oracle (SCIENCE.md row 17)."""
+PUBLISHED = "authors:"
+"""Begins the name of a published order."""
+FROM_LABELS = "gt_"
+"""Begins the name of an array whose order was made with ground truth, in the authors' files (`gt_hard`)."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +24,7 @@ class TrialSpec:
     """All that a trial's result depends on, beside the data."""
 
     strategy: str
-    """A strategy's name, ``random_covered``, or the name of one of ``Parts.orders``."""
+    """A strategy's name, ``random_covered``, or the name of one of ``Parts.orders`` (``authors:hard``)."""
     budget: int
     seed: int
     """Of the query, of the clustering and scorer it is made with, and of the classifier."""
@@ -38,6 +43,23 @@ class TrialSpec:
     def clusters(self) -> int:
         """K."""
         return default_k(self.budget) if self.k is None else self.k
+
+    @property
+    def by_itself_an_oracle(self) -> bool:
+        """Whether what chooses has seen the pool's hidden labels, whatever ``uniform`` adds."""
+        if self.strategy in STRATEGIES:
+            return STRATEGIES[self.strategy].sees_labels
+        return self.strategy == RANDOM_COVERED or self.strategy.startswith(PUBLISHED + FROM_LABELS)
+
+    @property
+    def is_oracle(self) -> bool:
+        """Whether the query is made with the pool's hidden labels."""
+        return self.uniform or self.by_itself_an_oracle
+
+    @property
+    def saw_test_labels(self) -> bool:
+        """Whether the query is made with a scorer that was trained on the test split."""
+        return self.scorer == "test" and self.strategy in STRATEGIES and STRATEGIES[self.strategy].scorer
 
     @property
     def id(self) -> str:

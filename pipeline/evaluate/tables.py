@@ -103,7 +103,7 @@ def correlation_table(found: dict[str, Correlation | None]) -> Table:
 
 def _best(of: Sequence[Cell]) -> list[Cell]:
     """The cells whose mean no other of their column and kind beats."""
-    contest = [cell for cell in of if cell.complete and not cell.by_itself_an_oracle]
+    contest = [cell for cell in of if cell.complete and not cell.row.by_itself_an_oracle]
     top: dict[tuple[int, bool], float] = {}
     for cell in contest:
         assert cell.found is not None
@@ -126,8 +126,8 @@ def _label(row: TrialSpec, variants: Sequence[str]) -> str:
 
 
 def _marks(line: Sequence[Cell]) -> str:
-    return (_SCORER if any(cell.saw_test for cell in line) else "") + (
-        _ORACLE if any(cell.oracle for cell in line) else ""
+    return (_SCORER if any(cell.row.saw_test_labels for cell in line) else "") + (
+        _ORACLE if any(cell.row.is_oracle for cell in line) else ""
     )
 
 
@@ -162,9 +162,9 @@ def _notes(of: Sequence[Cell]) -> list[str]:
         notes.append('"-": a class is missing from the query in every trial.')
     if any(cell.found is not None and not cell.complete for cell in of):
         notes.append('"(n of m)": a class is missing in the others; the mean of n is not compared with other cells.')
-    if any(cell.saw_test for cell in of):
+    if any(cell.row.saw_test_labels for cell in of):
         notes.append(f"{_SCORER} its scorer was trained on the test split's labels, as the paper's.")
-    if any(cell.oracle for cell in of):
+    if any(cell.row.is_oracle for cell in of):
         notes.append(f"{_ORACLE} an oracle: the query was made with the pool's hidden labels.")
     return notes
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.evaluate import classifiers
-from pipeline.evaluate.choose import choose, is_oracle, saw_test_labels
+from pipeline.evaluate.choose import choose
 from pipeline.evaluate.classifiers import Resources
 from pipeline.evaluate.coverage import classes_covered, entropy_bits
 from pipeline.evaluate.metrics import quality
@@ -84,7 +84,7 @@ def run_trial(spec: TrialSpec, data: EvaluationData, parts: Parts, resources: Re
         accuracy=found.accuracy,
         balanced_accuracy=found.balanced_accuracy,
         seconds=time.perf_counter() - began,
-        oracle=is_oracle(spec, parts),
-        saw_test=saw_test_labels(spec, parts),
+        oracle=spec.is_oracle,
+        saw_test=spec.saw_test_labels,
         note=fitted.note,
     )

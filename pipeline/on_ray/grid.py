@@ -14,8 +14,7 @@ from pipeline.artifacts import Int64, PoolManifest
 from pipeline.config import RunConfig, TrialsConfig
 from pipeline.errors import InputError
 from pipeline.evaluate.cycles import CycleSpec
-from pipeline.evaluate.spec import RANDOM_COVERED, TrialSpec, grid
-from pipeline.on_ray.stored_parts import AUTHORS
+from pipeline.evaluate.spec import PUBLISHED, RANDOM_COVERED, TrialSpec, grid
 from pipeline.select import STRATEGIES, strategy
 from pipeline.storage import Location
 
@@ -113,7 +112,7 @@ def published_orders(settings: TrialsConfig, pool: PoolManifest) -> dict[str, In
         raise InputError(
             f"The orders in '{settings.orders}' cannot be read ({error}); give an .npz of arrays."
         ) from None
-    found = {AUTHORS + name: array.astype(np.int64) for name, array in arrays.items() if _is_order(array, pool.size)}
+    found = {PUBLISHED + name: array.astype(np.int64) for name, array in arrays.items() if _is_order(array, pool.size)}
     if not found:
         raise InputError(f"'{settings.orders}' holds no order of the {pool.size} images of '{pool.name}'; check it.")
     return found

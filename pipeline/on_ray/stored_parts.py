@@ -10,13 +10,12 @@ from pipeline.artifacts import Clustering, ConfidenceTable, Float64, Int64, conf
 from pipeline.evaluate.learnability import Learnability
 from pipeline.evaluate.parts import Parts
 from pipeline.evaluate.scorer import Scores
+from pipeline.evaluate.spec import PUBLISHED
 from pipeline.on_ray.evaluation import Evaluation, Opened
 from pipeline.on_ray.evaluation_files import MAP_OF_FEATURES, MAP_OF_IMAGES
 from pipeline.on_ray.plan import CONFIDENCE
 from pipeline.stages import finished
 
-AUTHORS = "authors:"
-"""In front of the names of published orders."""
 COPIES, ORDERS = "copies", "orders"
 VIEWS, LEARNABILITY = "probability_views", {"learnability", "learnability_variability"}
 """Columns of a pool's view that come from parts without a key."""
@@ -118,7 +117,7 @@ def _learnability(evaluation: Evaluation) -> Learnability:
 
 
 def _order(evaluation: Evaluation, name: str) -> Int64:
-    if not name.startswith(AUTHORS):
+    if not name.startswith(PUBLISHED):
         raise KeyError(name)
     order: Int64 = _arrays(evaluation, ORDERS)[name]
     return order

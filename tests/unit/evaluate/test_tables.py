@@ -43,6 +43,8 @@ RESULTS = [
     *trials("random_covered", 59, [95.0, 95.0]),
     *trials("easy-to-learn", 59, [99.0]),
     *trials("easy-to-learn", 59, [99.0], uniform=True),
+    *trials("authors:gt_easy", 59, [98.0]),
+    *trials("authors:hard", 59, [89.0]),
     *trials("entropy", 119, [80.0, 81.0]),
 ]
 
@@ -59,6 +61,8 @@ def test_table_1_by_hand() -> None:
         ("entropy†", "no"),
         ("easy-to-learn‡", "no"),
         ("easy-to-learn‡", "yes"),
+        ("authors:gt_easy‡", "no"),
+        ("authors:hard", "no"),
     ]
     assert rows["random_covered‡", "no"] == ("95.0 ± 0.0 [95.0, 95.0]; paper 93.2 ± 1.5", "")
     # The best of its kind that is neither an oracle nor lacks trials.
@@ -67,6 +71,7 @@ def test_table_1_by_hand() -> None:
     assert rows["random", "no"][0].startswith("95.0 ± 1.4 [") and rows["random", "no"][0].endswith(" (2 of 3)")
     assert rows["entropy†", "no"] == ("-; paper -", "80.5 ± 0.7 [80.0, 81.0]; paper -")
     assert rows["easy-to-learn‡", "no"] == rows["easy-to-learn‡", "yes"] == ("99.0", "")
+    assert rows["authors:gt_easy‡", "no"] == ("98.0", "")
     text = table.markdown()
     lines = ["### AUC", "", "| strategy | Unif. | 59 | 119 |", "| --- | --- | --- | --- |", "| random_covered‡ | no |"]
     assert text.startswith("\n".join(lines))
@@ -95,7 +100,7 @@ def test_the_order_of_trials_does_not_matter() -> None:
 
 def test_csv_holds_every_figure() -> None:
     rows = list(csv.DictReader(io.StringIO(cells_csv(cells(RESULTS, "auc", table=1, dataset="bloodmnist")))))
-    assert len(rows) == 9
+    assert len(rows) == 11
     first = ("random_covered", "59", "auc", "95.0", "93.2", "1.5", "True", "2")
     names = ("strategy", "budget", "figure", "mean", "paper", "paper_std", "oracle", "n")
     assert tuple(rows[0][name] for name in names) == first
