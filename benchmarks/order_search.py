@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.neighbors import NearestNeighbors
 
 from jobs.arguments import configure, parser
 from pipeline.artifacts import Float32, Float64, Int64, confidence_at
 from pipeline.cluster import default_k, kmeans
+from pipeline.cluster.umap2d import umap2d
 from pipeline.evaluate.classifiers.probe import fit_probe
 from pipeline.evaluate.coverage import classes_covered, entropy_bits
 from pipeline.evaluate.metrics import quality
@@ -30,7 +33,7 @@ from pipeline.select.fresh_clusters import largest_first
 from pipeline.select.maxherding import lazy_greedy
 from pipeline.select.round_robin import ascending, in_turns, round_robin, visiting_order
 from pipeline.select.squared_distances import landmarks, squared_distances
-from pipeline.select.typiclust import mean_distances
+from pipeline.select.typiclust import NEIGHBOURS, mean_distances
 
 LANDMARKS = 4000
 CLUSTERS = 30
@@ -179,6 +182,35 @@ def core_first(view: PoolView, budget: int, seed: int, share: float, k: int) -> 
     return in_turns(clustered, clustered.cluster, key, visiting_order(clustered.k, seed), budget)
 
 
+def smooth_hardness(view: PoolView, budget: int, seed: int) -> Int64:
+    """HaCon by the mean confidence of an image and its nearest neighbours instead of its own."""
+    clustered = _clustered(view, default_k(budget), seed)
+    return strategy("hard-to-contrast").query(replace(clustered, confidence=_smoothed(view)), budget, seed)
+
+
+def hardness_beside_distance(view: PoolView, budget: int, seed: int) -> Int64:
+    """HaCon by what the distance from the centroid leaves unexplained of the confidence, in ranks."""
+    clustered = _clustered(view, default_k(budget), seed)
+    confidence, distance = (_rank_in_cluster(clustered, name) for name in ("confidence", "distance"))
+    assert clustered.cluster is not None
+    for each in range(clustered.k):
+        rows = np.flatnonzero(clustered.cluster == each)
+        if len(rows) > 2:
+            slope, start = np.polyfit(distance[rows], confidence[rows], 1)
+            confidence[rows] -= slope * distance[rows] + start
+    return strategy("hard-to-contrast").query(replace(clustered, confidence=confidence), budget, seed)
+
+
+def in_umap(view: PoolView, budget: int, seed: int) -> Int64:
+    """HaCon with 30 clusters of a 2-D UMAP, as the authors' code has it."""
+    if seed not in _FLAT:
+        assert view.features is not None
+        _FLAT[seed] = umap2d(view.features, seed)
+    found = kmeans(_FLAT[seed], CLUSTERS, seed, n_init=STARTS)
+    clustered = replace(view, cluster=found.labels, distance=found.distance, k=CLUSTERS)
+    return strategy("hard-to-contrast").query(clustered, budget, seed)
+
+
 def largest_cluster_first(view: PoolView, budget: int, seed: int) -> Int64:
     """HaCon with K = 30, its clusters in the order of their sizes."""
     clustered = _clustered(view, CLUSTERS, seed)
@@ -302,6 +334,20 @@ def _spread(features: Float32, rows: Int64) -> float:
     return float(((features[rows] - features[rows].mean(axis=0)) ** 2).sum())
 
 
+_FLAT: dict[int, Float32] = {}
+_SMOOTH: dict[int, Float64] = {}
+
+
+def _smoothed(view: PoolView) -> Float64:
+    """(N,) mean confidence of each image and its nearest neighbours; what training never drew counts as easy."""
+    if id(view.confidence) not in _SMOOTH:
+        assert view.confidence is not None
+        known = np.nan_to_num(view.confidence, nan=1.0)
+        search = NearestNeighbors(n_neighbors=NEIGHBOURS + 1, algorithm="brute").fit(view.features)
+        _SMOOTH[id(view.confidence)] = known[search.kneighbors(view.features)[1]].mean(axis=1)
+    return _SMOOTH[id(view.confidence)]
+
+
 _CLUSTERINGS: dict[tuple[int, int], tuple[NDArray[np.int32], Float32]] = {}
 
 
@@ -327,6 +373,13 @@ def _rank_in_cluster(view: PoolView, column: str) -> Float64:
 FRESH: dict[str, Pick] = {
     name: partial(shipped, name)
     for name in ("random", "hard-to-contrast", "closest-to-centroid", "k-medoids", "typiclust")
+} | {
+    "hard-to-contrast, K = budget": lambda view, budget, seed: shipped(
+        "hard-to-contrast", view, budget, seed, k=budget
+    ),
+    "hard-to-contrast, neighbourhood's": smooth_hardness,
+    "hard-to-contrast, beside distance": hardness_beside_distance,
+    "hard-to-contrast, 30 clusters in UMAP": in_umap,
 }
 """Asked anew for every budget; of the paper's orders K = budget, at most 30."""
 NESTED: dict[str, Pick] = {
@@ -337,7 +390,10 @@ NESTED: dict[str, Pick] = {
         f"hard-to-contrast, K = 30, nearest {share:.0%} first": partial(core_first, share=share, k=CLUSTERS)
         for share in (0.1, 0.3)
     },
-    **{f"herding, exp(-d^2 / {scale:g})": partial(greedy, similarity=gaussian(scale)) for scale in (0.05, 0.2, 0.5)},
+    **{
+        f"herding, exp(-d^2 / {scale:g})": partial(greedy, similarity=gaussian(scale))
+        for scale in (0.05, 0.2, 0.5, 1.0)
+    },
     "herding, three scales": partial(greedy, similarity=several_scales),
     "greedy medoids": partial(greedy, similarity=medoids),
     "greedy means": partial(greedy, similarity=means),
@@ -347,6 +403,11 @@ NESTED: dict[str, Pick] = {
     "greedy medoids, hard landmarks": partial(greedy, similarity=medoids, weight=hardness),
     "splits in two": splits,
     "herding, .5 to 30 picks, then .05": partial(falling, stages=((30, 0.5), (10**9, 0.05))),
+    **{
+        f"herding, 1 to {first} picks, then .5": partial(falling, stages=((first, 1.0), (10**9, 0.5)))
+        for first in (20, 40, 80)
+    },
+    "herding, 1 to 40 picks, then .2": partial(falling, stages=((40, 1.0), (10**9, 0.2))),
     "herding, 1 to 16 picks, .2 to 64, then .05": partial(falling, stages=((16, 1.0), (64, 0.2), (10**9, 0.05))),
     "herding, as wide as what is left": partial(
         falling, stages=((8, 1.0), *((2**power, None) for power in range(4, 16)), (10**9, None))

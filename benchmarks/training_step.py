@@ -123,7 +123,7 @@ def where_it_goes(resident: ResidentTraining) -> list[tuple[str, str]]:
         "backward, that of the loss with it (also in the bare step)": [(Tensor, "backward")],
         "optimizer (also in the bare step)": [(training.optimizer, "step"), (training.optimizer, "zero_grad")],
         "views": [(loop, "make_views"), (loop, "sample_keys"), (resident.pixels, "fetch")],
-        "loss and queue": [(loop, "moco_logits"), (loop, "moco_loss"), (model, "enqueue")],
+        "loss and queue": [(loop, "moco_loss"), (model, "enqueue")],
         "instance probability": [(loop, "instance_probability")],
         "confidence sums": [(training.confidence, "add"), (training.confidence, "end_epoch")],
         "key encoder's update": [(model, "update_key_encoder")],

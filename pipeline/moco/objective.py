@@ -6,33 +6,67 @@ n = this worker's rows, N = rows of the global batch, D = dimensions, Q = queue 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from pipeline import device as devices
 
+KEYS_AT_ONCE = 1024
+"""Of the queue: a block of similarities to them stays in a processor's cache."""
 _NOTHING = -80.0
 """e to this is nothing beside 1 in float32; a little less is below the normal numbers, which are very slow."""
 
 
-def moco_logits(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> Tensor:
-    """Similarity of each query to its own key (column 0) and to the queue, over the temperature.
+def moco_loss(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """InfoNCE: cross-entropy of each query's own key among it and the queue's, similarities over the temperature.
 
     Args:
-        query, key: (n, D) unit norm, row by row two views of one image. queue: (Q, D).
+        query, key: (n, D) unit norm, row by row two views of one image. queue: (Q, D). Only the query has a gradient.
 
     Returns:
-        (n, 1 + Q).
+        The loss **summed** over the rows, so that workers' shares add up; and how many queries are told apart: no
+        key of the queue is nearer than the own one.
     """
-    scaled = query / temperature  # before the product: the queue's similarities are 500 times as many
-    return torch.cat([(scaled * key).sum(1, keepdim=True), scaled @ queue.T], 1)
+    loss, told_apart = _InfoNCE.apply(query, key, queue, temperature)
+    return loss, told_apart
 
 
-def moco_loss(logits: Tensor) -> Tensor:
-    """InfoNCE, the cross-entropy of column 0, **summed** over the rows, so that workers' shares add up."""
-    return F.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.int64), reduction="sum")
+class _InfoNCE(torch.autograd.Function):
+    """The loss and its gradient in one pass over the queue, which is all that a batch of (n, Q) similarities takes.
+
+    The gradient by a query is (the mean of the keys by their softmax - the own key) / temperature. That mean is summed
+    block of keys by block beside the softmax's own sum, both relative to the largest similarity so far, so that nothing
+    overflows and no more than a block is held.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+        scaled = query / temperature  # before the product: the queue's similarities are 500 times as many
+        positive = (scaled * key).sum(1)
+        largest, total, weighted_keys = positive, torch.ones_like(positive), key.clone()
+        for block in queue.split(KEYS_AT_ONCE):
+            weights, largest, shrink, total = _take_in(scaled @ block.T, largest, total)
+            weighted_keys.mul_(shrink[:, None]).addmm_(weights, block)
+        ctx.save_for_backward((weighted_keys / total[:, None] - key) / temperature)
+        return (total.log() + largest - positive).sum(), (largest == positive).sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, None, None, None]:
+        (by_query,) = ctx.saved_tensors
+        return gradient * by_query, None, None, None
+
+
+@devices.fused
+def _take_in(similarity: Tensor, largest: Tensor, total: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of a block (n, m): e to each (in place), the largest so far, the factor for what was summed, the new sum."""
+    now = torch.maximum(largest, similarity.amax(1))
+    weights = similarity.sub_(now[:, None]).exp_()
+    shrink = (largest - now).exp()
+    return weights, now, shrink, total * shrink + weights.sum(1)
 
 
 @torch.no_grad()

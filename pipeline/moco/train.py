@@ -33,7 +33,7 @@ from pipeline.data.sampler import Step
 from pipeline.data.views import make_views, recipe_for
 from pipeline.moco.confidence import ConfidenceAccumulator
 from pipeline.moco.model import MoCo, batch_norms
-from pipeline.moco.objective import instance_probability, moco_logits, moco_loss
+from pipeline.moco.objective import instance_probability, moco_loss
 from pipeline.moco.replay import Replayed
 from pipeline.moco.split_norm import begin_epoch, end_epoch
 from pipeline.moco.task import PretrainTask
@@ -193,11 +193,10 @@ class Pretraining:
         for part, view in self._views(images, ids, repeat, epoch, view=0):
             with devices.autocast(self.device, self.dtype):
                 query = self.model.query_encoder(view)
-            logits = moco_logits(query, keys[part], self.model.queue, config.loss_temperature)
-            loss = moco_loss(logits)
+            loss, told_apart = moco_loss(query, keys[part], self.model.queue, config.loss_temperature)
             (loss / config.batch_size).backward()
             queries.append(query.detach())
-            totals += torch.stack([loss.detach(), (logits.argmax(1) == 0).sum().to(loss.dtype)])
+            totals += torch.stack([loss.detach(), told_apart.to(loss.dtype)])
         return totals, torch.cat(queries)
 
     def _update_all(self, queries: Tensor, keys: Tensor, ids: Tensor, batches_before: Tensor, rate: Tensor) -> None:

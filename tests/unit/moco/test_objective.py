@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pipeline.moco.objective import instance_probability, moco_logits, moco_loss
+from pipeline.moco.objective import KEYS_AT_ONCE, instance_probability, moco_loss
 
 
 def _unit(rows: int, dimensions: int = 16, seed: int = 0) -> torch.Tensor:
@@ -16,9 +16,9 @@ def _unit(rows: int, dimensions: int = 16, seed: int = 0) -> torch.Tensor:
     return F.normalize(torch.randn(rows, dimensions, generator=generator, dtype=torch.float64), dim=1)
 
 
-def test_logits_and_loss_by_the_papers_loop_with_gradient() -> None:
+def test_loss_by_the_papers_loop_with_gradient() -> None:
     query, key, queue = _unit(5, seed=1).requires_grad_(), _unit(5, seed=2), _unit(7, seed=3)
-    ours = moco_loss(moco_logits(query, key, queue, 0.2))
+    ours, _ = moco_loss(query, key, queue, 0.2)
     (our_gradient,) = torch.autograd.grad(ours, query)
     theirs = torch.zeros((), dtype=torch.float64)
     for i in range(5):
@@ -28,6 +28,23 @@ def test_logits_and_loss_by_the_papers_loop_with_gradient() -> None:
     (their_gradient,) = torch.autograd.grad(theirs, query)
     torch.testing.assert_close(ours, theirs)
     torch.testing.assert_close(our_gradient, their_gradient)
+
+
+@pytest.mark.parametrize("temperature", [0.2, 0.01, 0.001])
+@pytest.mark.parametrize("queued", [1, KEYS_AT_ONCE, 2 * KEYS_AT_ONCE + 3])
+def test_loss_of_many_keys_by_torchs_cross_entropy(queued: int, temperature: float) -> None:
+    """In float32, block of keys by block, where one softmax over all takes the logits as they are."""
+    query, queue = _unit(9, seed=1).float().requires_grad_(), _unit(queued, seed=3).float()
+    key = F.normalize(query.detach() + 0.25 * _unit(9, seed=2).float() * torch.arange(9)[:, None], dim=1)
+    loss, told_apart = moco_loss(query, key, queue, temperature)
+    (gradient,) = torch.autograd.grad(3 * loss, query)
+    exact = query.detach().double().requires_grad_()
+    logits = torch.cat([(exact * key).sum(1, keepdim=True), exact @ queue.double().T], 1) / temperature
+    expected = F.cross_entropy(logits, torch.zeros(9, dtype=torch.int64), reduction="sum")
+    (expected_gradient,) = torch.autograd.grad(3 * expected, exact)
+    torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=1e-5 / temperature)
+    torch.testing.assert_close(gradient.double(), expected_gradient, rtol=1e-4, atol=1e-5 / temperature**2)
+    assert told_apart == (logits.argmax(1) == 0).sum() and (queued == 1 or 0 < told_apart < 9)
 
 
 def _probability_by_the_paper(first: torch.Tensor, second: torch.Tensor, ids: list[int], n: int, tau: float) -> float:
