@@ -241,6 +241,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray's hints are not follow
         if self._progress is None:  # workers have started: that took longer than a trial, and would spoil the forecast
             self._progress = Progress("trials", self._done + self._left, self._say, self._done)
             return
-        running = sum(each.status == "RUNNING" and each is not trial for each in trials)
+        # What waits takes this one's place at once.
+        running = min(sum(each.status == "RUNNING" and each is not trial for each in trials) + 1, self._left)
         failed = f", {len(self.failed)} of them failed" if self.failed else ""
         self._progress.advance(f": {self._done} done{failed}, {running} running, {self._left - running} waiting")
