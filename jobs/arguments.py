@@ -179,8 +179,30 @@ def save_config(config: RunConfig, store: Location, *, first: bool = False) -> N
     """Beside the results, in a form that --config reads. ``first``: only where the run has none yet."""
     if first and store.is_file(f"runs/{config.run}/config.yaml"):
         return
-    text = yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
-    store.write_bytes(f"runs/{config.run}/config.yaml", text.encode())
+    _write_config(config.run, store, to_dict(config))
+
+
+def check_taken_as_it_is(config: RunConfig, store: Location) -> None:
+    """Raise InputError where a setting of the stages that an evaluation builds on differs from what the run has."""
+    saved, now = saved_config(store, config.run), to_dict(config)
+    for group in ("ingest", "pretrain", "embed", "cluster"):
+        for name, then in ({} if saved is None else saved[group]).items():
+            if name in now[group] and now[group][name] != then:
+                raise InputError(
+                    f"Run '{config.run}' has {group}.{name}={then}, now it is {now[group][name]}; an evaluation takes "
+                    "a run as it is: leave it out, or start a new run with --run."
+                )
+
+
+def save_group(config: RunConfig, store: Location, group: str) -> None:
+    """One group of settings into those that the run was saved with."""
+    saved = store.read_yaml(f"runs/{config.run}/config.yaml") or to_dict(config)
+    _write_config(config.run, store, {**saved, group: to_dict(config)[group]})
+
+
+def _write_config(run: str, store: Location, values: dict[str, Any]) -> None:
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    store.write_bytes(f"runs/{run}/config.yaml", text.encode())
 
 
 def run_job(name: str, job: Job, argv: Sequence[str] | None, **instead: Job) -> int:

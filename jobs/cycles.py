@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from jobs.arguments import run_job, save_config
+from jobs.arguments import check_taken_as_it_is, run_job, save_group
 from pipeline.config import RunConfig, this_run
 from pipeline.on_ray.cycles import TABLE, run_all_cycles
-from pipeline.on_ray.trials import FAILED
+from pipeline.on_ray.evaluation_files import FAILED
 from pipeline.progress import say
 from pipeline.storage import Location
 
@@ -18,8 +18,9 @@ def cycles_job(config: RunConfig, store: Location) -> None:
 
     Exit code 1 where a trial failed, so that a schedule hears of it; the others' results are there.
     """
+    check_taken_as_it_is(config, store)
     found = run_all_cycles(config, store, say)
-    save_config(config, store)
+    save_group(config, store, "cycles")
     failures = f"\n  {len(found.failed)} failed  {store.show(f'{found.folder}/{FAILED}')}" if found.failed else ""
     print(
         f"\n{found.trials} curves\n"

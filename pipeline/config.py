@@ -140,6 +140,8 @@ class TrialsConfig:
     """Clusters of the strategies that need them; none: as many as images are chosen, 30 at most."""
     temperature: float | None = None
     """Of the confidence; none: ``query.temperature``."""
+    n_init: int | None = None
+    """Random starts of the trials' own K-means; none: ``cluster.n_init``."""
     orders: str | None = None
     """An .npz of published orders of this pool: each array of distinct sample ids becomes ``authors:<its name>``.
     Names that begin with ``gt_`` say that ground truth made the order."""
@@ -227,6 +229,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
             *("embed.batch_size", "embed.rows_per_file", "cluster.k", "cluster.n_init", "cluster.max_iter"),
             *("query.max_budget", "report.random_draws", "report.umap_points", "report.contact_sheet"),
             *("benchmark.budgets", "benchmark.seeds", "benchmark.random_seeds", "benchmark.k", "benchmark.parallel"),
+            *("benchmark.n_init", "cycles.n_init"),
             *("cycles.trials", "cycles.start", "cycles.step", "cycles.end", "cycles.k", "cycles.parallel"),
         ),
     ),

@@ -23,12 +23,12 @@ from pipeline.cluster.assignment import Assignment, Chunks, assign, check_k
 from pipeline.errors import InputError
 
 ROWS_AT_ONCE = 65_536
-_PAPERS_K = 30
+PAPERS_K = 30
 
 
 def default_k(budget: int) -> int:
     """K where nobody chose it: the paper's 30, or the budget where that is smaller (SCIENCE.md row 9)."""
-    return min(_PAPERS_K, budget)
+    return min(PAPERS_K, budget)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
+from pipeline.cluster import PAPERS_K
 from pipeline.evaluate.paper import PaperCell, PaperKey, paper_tables
 from pipeline.evaluate.spec import RANDOM_COVERED, TrialSpec
 from pipeline.evaluate.statistics import Summary, summarise
@@ -27,10 +28,17 @@ class Cell:
     budget: int
     figure: Figure
     trials: int
+    queries: int
+    """Different sets of samples among the trials: a strategy that does not depend on the seed makes one."""
     found: Summary | None
     """None where the figure is missing from every trial. Over the trials that have it."""
     paper: PaperCell | None
     """None where the paper has no such cell."""
+
+    @property
+    def spread(self) -> bool:
+        """Whether standard deviation and interval say something: not of one result over and over."""
+        return self.found is not None and self.found.n > 1 and (self.queries > 1 or self.found.std > 0)
 
     @property
     def complete(self) -> bool:
@@ -59,6 +67,7 @@ def cells(
                 budget=budget,
                 figure=figure,
                 trials=len(trials),
+                queries=len({frozenset(trial.ids) for trial in trials}),
                 found=summarise(values) if values else None,
                 paper=_paper(row, budget, table, dataset),
             )
@@ -72,7 +81,9 @@ def cells_csv(of: Sequence[Cell]) -> str:
     statistics = ("n", "mean", "std", "low", "high")
     text = io.StringIO()
     write = csv.writer(text, lineterminator="\n")
-    write.writerow([*columns, "budget", "figure", "trials", *statistics, "oracle", "saw_test", "paper", "paper_std"])
+    write.writerow(
+        [*columns, "budget", "figure", "trials", "queries", *statistics, "oracle", "saw_test", "paper", "paper_std"]
+    )
     for cell in of:
         settings = asdict(cell.row)
         found: dict[str, Any] = {} if cell.found is None else asdict(cell.found)
@@ -80,7 +91,7 @@ def cells_csv(of: Sequence[Cell]) -> str:
         write.writerow(
             [
                 *(settings[name] for name in columns),
-                *(cell.budget, cell.figure, cell.trials),
+                *(cell.budget, cell.figure, cell.trials, cell.queries),
                 *(found.get(name, 0 if name == "n" else None) for name in statistics),
                 *(cell.row.is_oracle, cell.row.saw_test_labels, paper.mean, paper.std),
             ]
@@ -89,7 +100,9 @@ def cells_csv(of: Sequence[Cell]) -> str:
 
 
 def _paper(row: TrialSpec, budget: int, table: int | None, dataset: str | None) -> PaperCell | None:
-    if table is None or dataset is None:
+    # The paper's scorers saw the test split, and its K is 30.
+    other_scorer = row.scorer != "test" and row.strategy in STRATEGIES and STRATEGIES[row.strategy].scorer
+    if table is None or dataset is None or other_scorer or row.k not in (None, PAPERS_K):
         return None
     return paper_tables().get(PaperKey(table, dataset, row.strategy, row.uniform, budget))
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ from pipeline.evaluate.samples import EvaluationData
 from pipeline.evaluate.scorer import DROPOUT
 from pipeline.evaluate.spec import TrialSpec
 from pipeline.evaluate.statistics import Correlation, pearson
+from pipeline.evaluate.vaal import labelled_score
 from pipeline.select import strategy
 
 LATER = ("random", "entropy", "margin", "bald", "coreset")
@@ -91,7 +92,7 @@ class CycleResult:
     """Everything labelled, in order."""
     seconds: float
     oracle: bool
-    """Whether the initial query was made with the pool's hidden labels."""
+    """Whether the pool's hidden labels were used, by the initial strategy or by the later one."""
     saw_test: bool
     """Whether the initial strategy's scorer was trained on the test split; the later one's never is."""
     note: str
@@ -139,16 +140,38 @@ def run_cycles(spec: CycleSpec, data: EvaluationData, parts: Parts, resources: R
         points=tuple(points),
         ids=tuple(labelled.tolist()),
         seconds=time.perf_counter() - began,
-        oracle=first.is_oracle,
+        oracle=first.is_oracle or strategy(spec.later).sees_labels,
         saw_test=first.saw_test_labels,
         note=fitted.note,
     )
 
 
-def first_against_last(results: Sequence[CycleResult], later: str) -> Correlation | None:
-    """Pearson's r and p between the first and the last AUC of all curves with one later strategy; None: too few."""
-    curves = [result.points for result in results if result.spec.later == later]
-    return pearson([points[0].auc for points in curves], [points[-1].auc for points in curves])
+def by_kind(results: Sequence[CycleResult]) -> dict[CycleSpec, list[CycleResult]]:
+    """Curves that differ in their first strategy and seed alone: others are not to be put together.
+
+    By what they share, with no first strategy and seed 0; the paper's later strategies first.
+    """
+    groups: dict[CycleSpec, list[CycleResult]] = {}
+    for result in results:
+        groups.setdefault(replace(result.spec, initial="", seed=0), []).append(result)
+    places = {name: place for place, name in enumerate(LATER)}
+    return dict(sorted(groups.items(), key=lambda item: (places.get(item[0].later, len(places)), item[0].id)))
+
+
+def first_against_last(curves: Sequence[CycleResult]) -> Correlation | None:
+    """Pearson's r and p between the first and the last AUC; None: too few points.
+
+    Curves with the same first query are one point, with the mean of their last AUC: what does not depend on the seed
+    would otherwise stand for several first choices.
+
+    Args:
+        curves: of one kind (``by_kind``).
+    """
+    last: dict[tuple[frozenset[int], float], list[float]] = {}
+    for curve in curves:
+        first = frozenset(curve.ids[: curve.spec.start])
+        last.setdefault((first, curve.points[0].auc), []).append(curve.points[-1].auc)
+    return pearson([auc for _, auc in last], [float(np.mean(aucs)) for aucs in last.values()])
 
 
 def _more(
@@ -164,8 +187,13 @@ def _more(
     scores = None
     if chosen_by.scorer:
         scores = honest_scores(asked, data.train.take(np.sort(labelled)), data, parts, resources, fitted)
+    if "labelled_score" in chosen_by.needs:
+        mask = np.isin(data.train.ids, labelled)
+        score = labelled_score(data.train.images(), mask, spec.seed, device=resources.device)
+        parts = replace(parts, labelled_score={spec.seed: score})
     # Another seed each time, or a random strategy would draw alike from what is left.
-    return chosen_by.query(view_of(asked, data, parts, scores, labelled), spec.step, spec.seed + len(labelled))
+    (seed,) = np.random.SeedSequence((spec.seed, len(labelled))).generate_state(1).tolist()
+    return chosen_by.query(view_of(asked, data, parts, scores, labelled), spec.step, seed)
 
 
 def _point(labelled: Int64, fitted: Fitted, data: EvaluationData) -> CyclePoint:

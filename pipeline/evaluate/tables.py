@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from pipeline.evaluate.cells import Cell, cells
-from pipeline.evaluate.paper import ANNOTATION_SAVED, CYCLES_R
+from pipeline.evaluate.paper import ANNOTATION_SAVED
 from pipeline.evaluate.spec import RANDOM_COVERED, TrialSpec
-from pipeline.evaluate.statistics import Correlation, Saved, annotation_saved
+from pipeline.evaluate.statistics import Saved, annotation_saved
 from pipeline.evaluate.trial import TrialResult
 
 _DIGITS: dict[str, int] = {"auc": 1, "accuracy": 1, "balanced_accuracy": 1, "covered": 2, "entropy": 2}
@@ -36,23 +36,18 @@ def strategy_table(title: str, of: Sequence[Cell]) -> Table:
     """Rows: strategies, plain and with oracle label diversity; columns: budgets (Tables 1, 6 and 7).
 
     A cell: mean, standard deviation, [95% bootstrap interval of the mean], and the paper's value. The best mean of a
-    column is bold, among plain rows and among those with label diversity apart; of cells that lack trials and
-    of rows that are oracles by themselves none is.
+    column is bold, among plain rows and among those with label diversity apart, each classifier by itself; of cells
+    that lack trials and of rows that are oracles by themselves none is.
     """
     budgets = sorted({cell.budget for cell in of})
-    by_row: dict[TrialSpec, dict[int, Cell]] = {}
-    for cell in of:
-        by_row.setdefault(cell.row, {})[cell.budget] = cell
+    by_row = _by_row(of)
     variants = _variants(list(by_row))
     best = _best(of)
-    rows = [
-        (
-            _label(row, variants) + _marks(list(line.values())),
-            "yes" if row.uniform else "no",
-            *(_text(line[budget], line[budget] in best) if budget in line else "" for budget in budgets),
-        )
-        for row, line in by_row.items()
-    ]
+    rows = []
+    for row, line in by_row.items():
+        usual = max(cell.trials for cell in line.values())
+        texts = [_text(line[budget], line[budget] in best, usual) if budget in line else "" for budget in budgets]
+        rows.append((_label(row, variants) + _marks(row), "yes" if row.uniform else "no", *texts))
     header = ("strategy", "Unif.", *(f"{budget:,}" for budget in budgets))
     return Table(title, header, tuple(rows), tuple(_notes(of)))
 
@@ -60,58 +55,49 @@ def strategy_table(title: str, of: Sequence[Cell]) -> Table:
 def saved_table(results: Sequence[TrialResult], dataset: str | None = None) -> Table:
     """Annotation saved against random at equal AUC (``statistics.annotation_saved``), strategy by budget.
 
-    Random is ``random_covered``, as in Table 1, where it was measured, else ``random`` where all trials covered.
+    Random is that of the row's own kind: with label diversity random with it, else ``random_covered``, as in Table 1,
+    or, where that was not measured, those of random's queries that cover all classes, which is the same.
     """
-    means: dict[TrialSpec, dict[int, float]] = {}
-    for cell in cells(results, "auc"):
-        if cell.complete and cell.found is not None:
-            means.setdefault(cell.row, {})[cell.budget] = cell.found.mean
-    rows, budgets = [], sorted({budget for curve in means.values() for budget in curve})
-    variants = _variants(list(means))
-    for row, curve in means.items():
-        random = _random_of(row, means)
-        if random is None or random is curve:
+    by_row = _by_row(cells(results, "auc"))
+    rows, shown = [], []
+    budgets = sorted({cell.budget for line in by_row.values() for cell in line.values() if cell.complete})
+    variants = _variants(list(by_row))
+    for row, line in by_row.items():
+        random = _random_of(row, by_row)
+        curve = {cell.budget: cell.found.mean for cell in line.values() if cell.complete and cell.found is not None}
+        if random is None or random is line or not curve:
             continue
-        saved = {each.budget: each for each in annotation_saved(curve, random)}
-        line = [_share(saved[budget]) if budget in saved else "-" for budget in budgets]
-        rows.append((_label(row, variants), "yes" if row.uniform else "no", *line))
+        baseline = {cell.budget: cell.found.mean for cell in random.values() if cell.found is not None}
+        saved = {each.budget: each for each in annotation_saved(curve, baseline)}
+        texts = [_share(saved[budget]) if budget in saved else "-" for budget in budgets]
+        rows.append((_label(row, variants) + _marks(row), "yes" if row.uniform else "no", *texts))
+        shown.append(row)
     notes = [
-        "Share of images that random needs more to reach the same mean AUC; negative: it needs fewer.",
-        "Random is the one without Unif. in every row: compare rows with Unif. with random's own.",
+        "Share of images that random needs more to reach the same mean AUC; negative: it needs fewer. Random's queries "
+        "cover all classes, as in Table 1; rows with Unif. are set beside random with Unif."
     ]
     if dataset in ANNOTATION_SAVED:
         notes.append(f"The paper's HaCon, early on: {100 * ANNOTATION_SAVED[dataset]:.0f}%; it gives no formula.")
     header = ("strategy", "Unif.", *(f"{budget:,}" for budget in budgets))
-    return Table("Annotation saved against random", header, tuple(rows), tuple(notes))
+    return Table("Annotation saved against random", header, tuple(rows), (*notes, *_marks_explained(shown)))
 
 
-def correlation_table(found: dict[str, Correlation | None]) -> Table:
-    """Pearson's r between the first and the last AUC of active-learning cycles, by later strategy."""
-    rows = [
-        (
-            later,
-            "-" if each is None else f"{each.r:.2f}",
-            "-" if each is None else f"{each.p:.2g}",
-            "-" if each is None else str(each.n),
-            f"{CYCLES_R[later]:.2f}" if later in CYCLES_R else "",
-        )
-        for later, each in found.items()
-    ]
-    header = ("later strategy", "r", "p", "curves", "paper's r")
-    return Table("First against last AUC", header, tuple(rows), ())
+def _by_row(of: Sequence[Cell]) -> dict[TrialSpec, dict[int, Cell]]:
+    """Row -> budget -> cell, in the order of the cells."""
+    found: dict[TrialSpec, dict[int, Cell]] = {}
+    for cell in of:
+        found.setdefault(cell.row, {})[cell.budget] = cell
+    return found
 
 
 def _best(of: Sequence[Cell]) -> list[Cell]:
     """The cells whose mean no other of their column and kind beats."""
-    contest = [cell for cell in of if cell.complete and not cell.row.by_itself_an_oracle]
-    top: dict[tuple[int, bool], float] = {}
-    for cell in contest:
-        assert cell.found is not None
-        kind = (cell.budget, cell.row.uniform)
-        top[kind] = max(top.get(kind, cell.found.mean), cell.found.mean)
-    return [
-        cell for cell in contest if cell.found is not None and cell.found.mean == top[cell.budget, cell.row.uniform]
-    ]
+    contest: dict[tuple[int, bool, str], list[tuple[float, Cell]]] = {}
+    for cell in of:
+        if cell.complete and cell.found is not None and not cell.row.by_itself_an_oracle:
+            kind = (cell.budget, cell.row.uniform, cell.row.classifier)
+            contest.setdefault(kind, []).append((cell.found.mean, cell))
+    return [cell for group in contest.values() for mean, cell in group if mean == max(mean for mean, _ in group)]
 
 
 def _variants(rows: Sequence[TrialSpec]) -> list[str]:
@@ -125,23 +111,35 @@ def _label(row: TrialSpec, variants: Sequence[str]) -> str:
     return f"{row.strategy} ({extra})" if extra else row.strategy
 
 
-def _marks(line: Sequence[Cell]) -> str:
-    return (_SCORER if any(cell.row.saw_test_labels for cell in line) else "") + (
-        _ORACLE if any(cell.row.is_oracle for cell in line) else ""
-    )
+def _marks(row: TrialSpec) -> str:
+    return (_SCORER if row.saw_test_labels else "") + (_ORACLE if row.is_oracle else "")
 
 
-def _text(cell: Cell, best: bool) -> str:
+def _marks_explained(rows: Sequence[TrialSpec]) -> list[str]:
+    notes = []
+    if any(row.saw_test_labels for row in rows):
+        notes.append(f"{_SCORER} its scorer was trained on the test split's labels, as the paper's.")
+    if any(row.is_oracle for row in rows):
+        notes.append(f"{_ORACLE} an oracle: the query was made with the pool's hidden labels.")
+    return notes
+
+
+def _text(cell: Cell, best: bool, usual: int) -> str:
+    """A cell's text. ``usual``: trials of the row's other cells."""
     digits = _DIGITS[cell.figure]
     found = cell.found
     ours = "-"
     if found is not None:
         mean = f"{found.mean:.{digits}f}"
-        ours = f"{f'**{mean}**' if best else mean}"
-        if found.n > 1:
+        ours = f"**{mean}**" if best else mean
+        if cell.spread:
             ours += f" ± {found.std:.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
         if not cell.complete:
             ours += f" ({found.n} of {cell.trials})"
+    if cell.trials < usual:
+        ours += f" ({cell.trials} trials)"
+    if cell.queries < cell.trials:
+        ours += f" ({cell.queries} {'query' if cell.queries == 1 else 'queries'})"
     if cell.paper is None:
         return ours
     paper = "-" if cell.paper.mean is None else f"{cell.paper.mean:.{digits}f}"
@@ -162,19 +160,18 @@ def _notes(of: Sequence[Cell]) -> list[str]:
         notes.append('"-": a class is missing from the query in every trial.')
     if any(cell.found is not None and not cell.complete for cell in of):
         notes.append('"(n of m)": a class is missing in the others; the mean of n is not compared with other cells.')
-    if any(cell.row.saw_test_labels for cell in of):
-        notes.append(f"{_SCORER} its scorer was trained on the test split's labels, as the paper's.")
-    if any(cell.row.is_oracle for cell in of):
-        notes.append(f"{_ORACLE} an oracle: the query was made with the pool's hidden labels.")
-    return notes
+    if any(cell.queries < cell.trials for cell in of):
+        notes.append('"(1 query)": whatever the seed, the trials asked for the same images; of one there is no spread.')
+    return [*notes, *_marks_explained([cell.row for cell in of])]
 
 
-def _random_of(row: TrialSpec, means: dict[TrialSpec, dict[int, float]]) -> dict[int, float] | None:
-    """Random's curve under the same classifier."""
-    for name in (RANDOM_COVERED, "random"):
-        for other, curve in means.items():
-            if other.strategy == name and not other.uniform and other.classifier == row.classifier:
-                return curve
+def _random_of(row: TrialSpec, by_row: dict[TrialSpec, dict[int, Cell]]) -> dict[int, Cell] | None:
+    """Random's line under the same classifier, with label diversity where the row has it."""
+    for name in ("random",) if row.uniform else (RANDOM_COVERED, "random"):
+        for other, line in by_row.items():
+            same = (other.strategy, other.uniform, other.classifier) == (name, row.uniform, row.classifier)
+            if same and any(cell.found is not None for cell in line.values()):
+                return line
     return None
 
 

@@ -8,9 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.config import RunConfig
-from pipeline.evaluate.curves import curves_csv, curves_table
-from pipeline.evaluate.cycles import CycleResult, first_against_last, run_cycles
-from pipeline.evaluate.tables import correlation_table
+from pipeline.evaluate.curves import correlation_table, curves_csv, curves_table
+from pipeline.evaluate.cycles import CycleResult, run_cycles
 from pipeline.on_ray.benchmark import Outcome, write_table
 from pipeline.on_ray.evaluation import claim_folder, evaluation_of
 from pipeline.on_ray.evaluation_files import CURVES
@@ -50,9 +49,4 @@ def _write(store: Location, folder: str, rows: list[dict[str, Any]]) -> None:
     results = [CycleResult.from_row(row) for row in rows]
     store.write_bytes(f"{folder}/points.csv", curves_csv(results).encode())
     write_table(store, f"{folder}/curves", curves_table(results))
-    later = sorted({result.spec.later for result in results})
-    write_table(
-        store,
-        f"{folder}/correlation",
-        correlation_table({name: first_against_last(results, name) for name in later}),
-    )
+    write_table(store, f"{folder}/correlation", correlation_table(results))

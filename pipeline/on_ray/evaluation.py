@@ -5,7 +5,7 @@ An ``Evaluation`` is small and sent to the workers; each of them opens it once (
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache, partial
 from typing import Any
 
@@ -51,6 +51,11 @@ class Evaluation:
     def on_features(self) -> bool:
         """Whether the classifier, and with it scorer and ground-truth map, takes features instead of images."""
         return self.classifier == "probe"
+
+    @property
+    def clustering(self) -> dict[str, Any]:
+        """The settings of the trials' K-means, but for K, which each trial has of its own."""
+        return {f"cluster.{name}": value for name, value in asdict(self.cluster).items() if name != "k"}
 
     def folder(self, part: str) -> str:
         """Where the run keeps a shared part."""
@@ -99,7 +104,7 @@ def evaluation_of(config: RunConfig, settings: TrialsConfig, store: Location) ->
         pool=pool.name,
         images=fingerprint(*_digests(PoolReader(store, pool))),
         weights=trained["weights"],
-        cluster=config.cluster,
+        cluster=replace(config.cluster, n_init=settings.n_init or config.cluster.n_init),
         classifier=settings.classifier,
         network=settings.network,
         imagenet_weights=settings.imagenet_weights and Location(settings.imagenet_weights).root,
@@ -111,10 +116,11 @@ def claim_folder(evaluation: Evaluation, folder: str) -> None:
     """Make sure that a folder of results is of this evaluation's inputs alone.
 
     Raises:
-        InputError: it was begun with other images, labels, weights, or other settings of this classifier.
+        InputError: it was begun with other images, labels or weights, or other settings of K-means or this classifier.
     """
     remedy = "results of both must not mix: start a new run with --run."
     claim(evaluation.store, folder, {"images": evaluation.images, "weights": evaluation.weights}, remedy)
+    claim(evaluation.store, f"{folder}/clustering", evaluation.clustering, remedy)
     if not evaluation.on_features:
         weights = evaluation.imagenet_weights
         digest = weights and fingerprint(Location(weights.rpartition("/")[0]).read_bytes(weights.rpartition("/")[2]))

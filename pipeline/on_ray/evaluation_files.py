@@ -10,6 +10,8 @@ from pipeline.storage import Location
 
 TRIALS, CURVES = "benchmark/trials", "cycles/trials"
 """Folders of a run with one JSON file a trial, or a curve: its row."""
+FAILED = "failed.json"
+"""Beside such a folder: why trials failed, by their names."""
 MAP_OF_IMAGES, MAP_OF_FEATURES = "learnability-images", "learnability-features"
 """Shared parts that hold the ground-truth map, by what it was trained on."""
 ARRAYS = "arrays.safetensors"

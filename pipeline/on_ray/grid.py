@@ -145,6 +145,8 @@ def _impossible(spec: TrialSpec, pool: PoolManifest, orders: Mapping[str, Int64]
     assert pool.classes is not None
     if spec.strategy == RANDOM_COVERED and spec.budget < len(pool.classes):
         return f"A budget of {spec.budget} cannot cover {len(pool.classes)} classes; leave out random_covered."
+    if spec.uniform and spec.budget < len(pool.classes):
+        return f"A budget of {spec.budget} is less than one of each of {len(pool.classes)} classes; leave out uniform."
     if spec.strategy in orders and spec.budget > len(orders[spec.strategy]):
         return f"The order '{spec.strategy}' ends after {len(orders[spec.strategy])}; leave out {spec.budget}."
     chosen_by = STRATEGIES.get(spec.strategy)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from shlex import quote
 
-from pipeline.config import RunConfig, this_run
-from pipeline.evaluate.cycles import LATER, CycleResult
+from pipeline.config import CyclesConfig, RunConfig, TrialsConfig, this_run
+from pipeline.evaluate.cycles import LATER, CycleResult, CycleSpec
 from pipeline.evaluate.spec import RANDOM_COVERED, TrialSpec
 from pipeline.evaluate.trial import TrialResult
 from pipeline.on_ray.paper_tables import usual_k
@@ -38,73 +40,103 @@ def commands(
     """What made the trials and curves that are there; where there are none, what would make them."""
     run = this_run(config)
     specs = [trial.spec for trial in trials]
-    budgets = ",".join(map(str, sorted({spec.budget for spec in specs} or _BUDGETS.get(dataset or "", (20, 50, 100)))))
-    classifier = _classifier(specs)
+    budgets = _commas(sorted({spec.budget for spec in specs} or _BUDGETS.get(dataset or "", (20, 50, 100))))
+    some = f"hacon benchmark {run} --budgets {budgets} --seeds {_seeds(specs)}"
     ks = sorted({spec.k for spec in specs if spec.strategy == SWEPT and spec.k is not None})
     swept = " ".join(map(str, ks)) if len(ks) > 1 else _SUGGESTED_K
-    some = f"hacon benchmark {run} --budgets {budgets} --seeds {_seeds(specs)}{classifier}"
+
+    def of(names: Sequence[str]) -> str:
+        found = [trial.spec for trial in usual_k(trials) if trial.spec.strategy in names and not trial.spec.uniform]
+        return benchmark_command(config, found) or f"{some} --strategies {','.join(names)}"
+
     return Commands(
         page=f"hacon report --paper {run}",
         benchmark=benchmark_command(config, [trial.spec for trial in usual_k(trials)])
         or f"{some} --strategies all --uniform both",
-        ablations=f"{some} --strategies {','.join(ABLATIONS)}",
+        ablations=of(tuple(ABLATIONS)),
         sweep=f"for k in {swept}; do {some} --strategies {SWEPT} --k $k; done",
-        cycles=_cycles(run, curves),
+        cycles=_cycles(config, curves),
         maps=f"hacon select {run}",
-        truth=f"{some} --strategies {','.join(TRUTH)}",
+        truth=of(TRUTH),
     )
 
 
 def benchmark_command(config: RunConfig, specs: Sequence[TrialSpec]) -> str:
-    """Commands that make these trials, one for each classifier, scorer and K; empty where there are none.
+    """Commands that make these trials, one for each classifier, scorer, K and temperature; empty where there are none.
 
     Where the grid has holes (a trial failed, or grids of several calls lie one over the other) they fill them.
     """
-    groups: dict[tuple[str, str, int | None], list[TrialSpec]] = {}
+    groups: dict[tuple[str, str, int | None, float], list[TrialSpec]] = {}
     for spec in specs:
-        groups.setdefault((spec.classifier, spec.scorer, spec.k), []).append(spec)
-    return " && ".join(_grid(this_run(config), group) for group in groups.values())
+        groups.setdefault((spec.classifier, spec.scorer, spec.k, spec.temperature), []).append(spec)
+    return " && ".join(_grid(config, group) for group in groups.values())
 
 
-def _grid(run: str, specs: Sequence[TrialSpec]) -> str:
+def _grid(config: RunConfig, specs: Sequence[TrialSpec]) -> str:
     first = specs[0]
     names = {spec.strategy for spec in specs}
     known = [name for name in (RANDOM_COVERED, *STRATEGIES) if name in names]
     every = len(known) > len(STRATEGIES)
     uniform = {spec.uniform for spec in specs}
     chance = [spec.seed for spec in specs if spec.strategy in ("random", RANDOM_COVERED)]
+    settings = _settings(config, "benchmark", config.benchmark, first.temperature, first.classifier)
+    settings |= {"benchmark.random_seeds": max(chance) + 1} if chance else {}
+    settings |= {"benchmark.dataset": config.benchmark.dataset} if config.benchmark.dataset else {}
     return (
-        f"hacon benchmark {run} --strategies {'all' if every else _commas([*known, *sorted(names - {*known})])}"
+        f"hacon benchmark {this_run(config)}"
+        f" --strategies {'all' if every else _commas([*known, *sorted(names - {*known})])}"
         f" --uniform {'both' if len(uniform) > 1 else 'on' if uniform == {True} else 'off'}"
         f" --budgets {_commas(sorted({spec.budget for spec in specs}))} --seeds {_seeds(specs)}"
         f" --classifier {first.classifier}"
         + ("" if first.scorer == "test" else f" --scorer {first.scorer}")
         + ("" if first.k is None else f" --k {first.k}")
-        + (f" --set benchmark.random_seeds={max(chance) + 1}" if chance else "")
+        + _set(settings)
     )
 
 
-def _cycles(run: str, curves: Sequence[CycleResult]) -> str:
+def _cycles(config: RunConfig, curves: Sequence[CycleResult]) -> str:
     if not curves:
-        return f"hacon cycles {run} --later {_commas(LATER)}"
-    groups: dict[str, list[CycleResult]] = {}
+        return f"hacon cycles {this_run(config)} --later {_commas(LATER)}"
+    groups: dict[CycleSpec, list[CycleSpec]] = {}
     for curve in curves:
-        groups.setdefault(curve.spec.classifier, []).append(curve)
-    return " && ".join(
-        f"hacon cycles {run} --initial {_commas(dict.fromkeys(each.spec.initial for each in group))}"
-        f" --later {_commas(dict.fromkeys(each.spec.later for each in group))}"
-        f" --trials {max(each.spec.seed for each in group) + 1} --classifier {classifier}"
-        for classifier, group in groups.items()
-    )
+        groups.setdefault(replace(curve.spec, initial="", later="", seed=0), []).append(curve.spec)
+    made = []
+    for kind, specs in groups.items():
+        sizes = {"start": kind.start, "step": kind.step, "end": kind.end}
+        usual = CyclesConfig()
+        settings: dict[str, object] = {
+            f"cycles.{name}": size for name, size in sizes.items() if size != getattr(usual, name)
+        }
+        settings |= _settings(config, "cycles", config.cycles, kind.temperature, kind.classifier)
+        made.append(
+            f"hacon cycles {this_run(config)} --initial {_commas(dict.fromkeys(spec.initial for spec in specs))}"
+            f" --later {_commas(dict.fromkeys(spec.later for spec in specs))}"
+            f" --trials {max(spec.seed for spec in specs) + 1} --classifier {kind.classifier}"
+            + ("" if kind.k is None else f" --k {kind.k}")
+            + _set(settings)
+        )
+    return " && ".join(made)
+
+
+def _settings(
+    config: RunConfig, group: str, given: TrialsConfig, temperature: float, classifier: str
+) -> dict[str, object]:
+    """What else decides the trials and is not as it would be unasked."""
+    named: dict[str, object] = {"n_init": given.n_init, "orders": given.orders}
+    if temperature != config.query.temperature:
+        named["temperature"] = temperature
+    if classifier == given.classifier != "probe":
+        named |= {"network": given.network, "imagenet_weights": given.imagenet_weights}
+    return {f"{group}.{name}": value for name, value in named.items() if value is not None}
+
+
+def _set(settings: Mapping[str, object]) -> str:
+    return " --set " + " ".join(quote(f"{name}={value}") for name, value in settings.items()) if settings else ""
 
 
 def _seeds(specs: Sequence[TrialSpec]) -> int:
     """Trials a strategy and budget; chance has more of its own."""
     return max((spec.seed for spec in specs if spec.strategy not in ("random", RANDOM_COVERED)), default=2) + 1
-
-
-def _classifier(specs: Sequence[TrialSpec]) -> str:
-    return f" --classifier {specs[0].classifier}" if specs else ""
 
 
 def _commas(items: Iterable[object]) -> str:

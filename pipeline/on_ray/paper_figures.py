@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from pipeline.evaluate.cells import Cell, Figure, cells
 from pipeline.evaluate.coverage import entropy_bits
-from pipeline.evaluate.cycles import CycleResult, first_against_last
+from pipeline.evaluate.curves import namer
+from pipeline.evaluate.cycles import CycleResult, by_kind, first_against_last
 from pipeline.evaluate.paper import CYCLES_R
 from pipeline.evaluate.spec import RANDOM_COVERED, TrialSpec
 from pipeline.evaluate.statistics import summarise
 from pipeline.evaluate.trial import TrialResult
 from pipeline.on_ray.paper_commands import ABLATIONS, SWEPT, TRUTH
-from pipeline.on_ray.paper_tables import by_classifier, laters, one_a_query, usual_k
+from pipeline.on_ray.paper_tables import by_classifier, one_a_query, usual_k
 from pipeline.report.paper_data import Curve, CurveFigure, CyclesFigure, LabelBar, LabelFigure, Panel
 from pipeline.select import STRATEGIES
 
@@ -118,25 +119,26 @@ def cycle_figures(results: Sequence[CycleResult]) -> tuple[CyclesFigure, ...]:
     """One for each later strategy (Figs. 6, 14 to 16)."""
     figures = []
     several = len(by_classifier(results)) > 1
-    for classifier, curves in by_classifier(results).items():
-        for later in laters(curves):
-            some = [curve for curve in curves if curve.spec.later == later]
-            initial = sorted({curve.spec.initial for curve in some}, key=_place)
-            groups = {name: [curve for curve in some if curve.spec.initial == name] for name in initial}
-            found = first_against_last(some, later)
-            figures.append(
-                CyclesFigure(
-                    f"{later}, by {classifier}" if several else later,
-                    tuple(_cycle_curve(name, group) for name, group in groups.items()),
-                    {
-                        name: tuple((each.points[0].auc, each.points[-1].auc) for each in group)
-                        for name, group in groups.items()
-                    },
-                    None if found is None else found.r,
-                    None if found is None else found.p,
-                    CYCLES_R.get(later),
-                )
+    kinds = by_kind(results)
+    title = namer(list(kinds))
+    for kind, curves in kinds.items():
+        initial = sorted({curve.spec.initial for curve in curves}, key=_place)
+        groups = {name: [curve for curve in curves if curve.spec.initial == name] for name in initial}
+        found = first_against_last(curves)
+        pairs = {
+            name: tuple((each.points[0].auc, each.points[-1].auc) for each in group) for name, group in groups.items()
+        }
+        figures.append(
+            CyclesFigure(
+                f"{title(kind)}, by {kind.classifier}" if several else title(kind),
+                tuple(_cycle_curve(name, group) for name, group in groups.items()),
+                pairs,
+                None if found is None else found.r,
+                None if found is None else found.p,
+                0 if found is None else found.n,
+                CYCLES_R.get(kind.later),
             )
+        )
     return tuple(figures)
 
 
@@ -163,10 +165,14 @@ def _ablations(label: str, of: Sequence[Cell]) -> Panel:
 
 
 def _curves(of: Sequence[Cell], name: Callable[[Cell], str]) -> tuple[Curve, ...]:
-    """One for each name, over the budgets at which every trial has the figure."""
+    """One for each name, over the budgets at which every trial has the figure; random where any has."""
+    partly = {cell.row for cell in of if cell.row.strategy == "random" and cell.found is not None and not cell.complete}
     groups: dict[str, list[Cell]] = {}
     for cell in of:
-        if cell.complete:
+        # Random's queries that happen to cover all classes are what ``random_covered`` draws: no selection of the good.
+        if cell.row in partly and cell.found is not None:
+            groups.setdefault(f"{name(cell)}, where it covers", []).append(cell)
+        elif cell.complete:
             groups.setdefault(name(cell), []).append(cell)
     return tuple(_curve(each, [(cell.budget, cell) for cell in group]) for each, group in groups.items())
 

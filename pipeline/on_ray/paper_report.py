@@ -14,7 +14,15 @@ from pipeline.data.pool import PoolReader
 from pipeline.evaluate.cycles import CycleResult
 from pipeline.evaluate.paper import dataset_of
 from pipeline.evaluate.trial import TrialResult
-from pipeline.on_ray.evaluation_files import CURVES, MAP_OF_FEATURES, MAP_OF_IMAGES, TRIALS, part_arrays, rows_in
+from pipeline.on_ray.evaluation_files import (
+    CURVES,
+    FAILED,
+    MAP_OF_FEATURES,
+    MAP_OF_IMAGES,
+    TRIALS,
+    part_arrays,
+    rows_in,
+)
 from pipeline.on_ray.paper_commands import commands
 from pipeline.on_ray.paper_figures import (
     ablation_figures,
@@ -76,7 +84,7 @@ def paper_data(config: RunConfig, store: Location, pool: PoolManifest, say: Call
         labels=() if labels is None or pool.classes is None else label_figures(trials, labels, len(pool.classes)),
         cycle_tables=cycle_tables(curves, made_by.cycles),
         cycles=cycle_figures(curves),
-        notes=_notes(pool, dataset),
+        notes=(*_notes(pool, dataset), *_failures(store, config.run)),
     )
     return _with_maps(data, config, store)
 
@@ -124,6 +132,16 @@ def _pool_map(
 
 def _masks(taken: Mapping[str, Int64], ids: Int64) -> dict[str, Any]:
     return {name: np.isin(ids, chosen) for name, chosen in taken.items()}
+
+
+def _failures(store: Location, run: str) -> list[str]:
+    """What is missing from tables and figures because it failed."""
+    found = {group: store.read_json(run_folder(run, f"{group}/{FAILED}")) or {} for group in ("benchmark", "cycles")}
+    return [
+        f"{len(failed)} of the {group}'s trials failed and are not shown: {store.show(run_folder(run, group))}/{FAILED}"
+        for group, failed in found.items()
+        if failed
+    ]
 
 
 def _notes(pool: PoolManifest, dataset: str | None) -> tuple[str, ...]:

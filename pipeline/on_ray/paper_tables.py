@@ -10,9 +10,10 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.evaluate.cells import Figure, cells
-from pipeline.evaluate.cycles import LATER, CycleResult, first_against_last
+from pipeline.evaluate.curves import correlation_table
+from pipeline.evaluate.cycles import CycleResult
 from pipeline.evaluate.spec import TrialSpec
-from pipeline.evaluate.tables import Table, correlation_table, saved_table, strategy_table
+from pipeline.evaluate.tables import Table, saved_table, strategy_table
 from pipeline.evaluate.trial import TrialResult
 from pipeline.report.paper_data import PaperTable
 
@@ -56,11 +57,7 @@ def benchmark_tables(
 
 def cycle_tables(results: Sequence[CycleResult], command: str) -> tuple[PaperTable, ...]:
     """Pearson's r between first and last AUC, beside the paper's."""
-    tables = []
-    for classifier, curves in by_classifier(results).items():
-        found = {later: first_against_last(curves, later) for later in laters(curves)}
-        tables.append(_laid_out(correlation_table(found), command, (f"Classifier: {classifier}.",)))
-    return tuple(tables)
+    return (_laid_out(correlation_table(results), command),) if results else ()
 
 
 def one_a_query(results: Sequence[TrialResult]) -> list[TrialResult]:
@@ -87,12 +84,6 @@ def by_classifier(results: Sequence[Any]) -> dict[str, list[Any]]:
     for result in results:
         groups.setdefault(result.spec.classifier, []).append(result)
     return groups
-
-
-def laters(results: Sequence[CycleResult]) -> list[str]:
-    """In the paper's order, then others by name."""
-    there = {result.spec.later for result in results}
-    return [name for name in LATER if name in there] + sorted(there - {*LATER})
 
 
 def _laid_out(table: Table, command: str, notes: tuple[str, ...] = (), minor: bool = False) -> PaperTable:

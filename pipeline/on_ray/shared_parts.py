@@ -7,7 +7,7 @@ at once as the cluster has room for.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -47,7 +47,7 @@ def parts_of(evaluation: Evaluation, specs: Iterable[TrialSpec], orders: Mapping
     Args:
         orders: published orders by name.
     """
-    found = [_orders(orders)] if orders else []
+    found = [orders_part(orders)] if orders else []
     if evaluation.on_features:
         found.append(Part(FEATURES, partial(make.features, split="test"), gpu=True))
     for spec in specs:
@@ -55,22 +55,23 @@ def parts_of(evaluation: Evaluation, specs: Iterable[TrialSpec], orders: Mapping
     return list({part.name: part for part in found}.values())
 
 
-def make_parts(evaluation: Evaluation, parts: Sequence[Part], say: Callable[[str], None]) -> None:
+def make_parts(evaluation: Evaluation, parts: Sequence[Part], say: Callable[[str], None]) -> dict[str, str]:
     """Make what is not there yet, side by side. Ray is running.
 
     A part that cannot be made is told of, and the trials that need it will fail; the others go on.
 
+    Returns:
+        The error by the name of each part that could not be made.
+
     Raises:
         InputError: a part was begun with other settings.
     """
-    missing = []
     for part in parts:
-        stage = _stage(evaluation, part)
-        claim(stage.store, stage.folder, stage.settings, stage.remedy)
-        if finished(stage.store, stage.folder) is None:
-            missing.append(part)
+        claim_part(evaluation, part)
+    failed: dict[str, str] = {}
+    missing = [part for part in parts if finished(evaluation.store, evaluation.folder(part.name)) is None]
     if not missing:
-        return
+        return failed
     say(f"{len(missing)} of {len(parts)} shared parts are to be made: features, clusters, scores and the like")
     progress = Progress("shared parts", len(missing), say)
     running: dict[str, Any] = {}
@@ -87,8 +88,22 @@ def make_parts(evaluation: Evaluation, parts: Sequence[Part], say: Callable[[str
             try:
                 ray.get(reference)
             except RayError as error:
+                failed[name] = str(error)
                 say(f"{name} cannot be made, and trials that need it will fail:\n{error}")
             progress.advance(f", {name}")
+    return failed
+
+
+def claim_part(evaluation: Evaluation, part: Part) -> None:
+    """Raise InputError where the part was begun with other settings."""
+    stage = _stage(evaluation, part)
+    claim(stage.store, stage.folder, stage.settings, stage.remedy)
+
+
+def orders_part(orders: Mapping[str, Int64]) -> Part:
+    """Published orders, by their names."""
+    held = [part for name in sorted(orders) for part in (name, np.asarray(orders[name], np.int64).tobytes())]
+    return Part(names.ORDERS, partial(make.orders, orders=dict(orders)), {"orders": fingerprint(*held)})
 
 
 def _parts_of(evaluation: Evaluation, spec: TrialSpec) -> Iterator[Part]:
@@ -108,16 +123,13 @@ def _parts_of(evaluation: Evaluation, spec: TrialSpec) -> Iterator[Part]:
     if "labelled_score" in needs:
         yield Part(names.vaal_name(seed), partial(make.vaal, seed=seed), {"seed": seed}, gpu=True)
     if needs & names.LEARNABILITY:
-        yield Part(names.map_name(evaluation), make.learnability, _network(evaluation), gpu=not evaluation.on_features)
-
-
-def _orders(orders: Mapping[str, Int64]) -> Part:
-    held = [part for name in sorted(orders) for part in (name, np.asarray(orders[name], np.int64).tobytes())]
-    return Part(names.ORDERS, partial(make.orders, orders=dict(orders)), {"orders": fingerprint(*held)})
+        # Of images by ResNet-18 from scratch, whatever the trials' classifier is.
+        settings = {} if evaluation.on_features else {"network": evaluation.network or "small"}
+        yield Part(names.map_name(evaluation), make.learnability, settings, gpu=not evaluation.on_features)
 
 
 def _clusters(evaluation: Evaluation, space: str, k: int, seed: int) -> Part:
-    settings = {f"cluster.{name}": value for name, value in asdict(evaluation.cluster).items() if name != "k"}
+    settings = evaluation.clustering
     if space == "pixels":
         del settings["cluster.space"]
     name = names.clusters_name(space, k, seed)

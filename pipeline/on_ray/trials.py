@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 import ray
@@ -30,15 +31,16 @@ from pipeline.evaluate.parts import Parts
 from pipeline.evaluate.samples import EvaluationData
 from pipeline.evaluate.spec import TrialSpec
 from pipeline.on_ray.evaluation import Evaluation, Opened, opened
-from pipeline.on_ray.evaluation_files import row_names, rows_in
+from pipeline.on_ray.evaluation_files import FAILED, row_names, rows_in
 from pipeline.on_ray.session import gpus, quieten, ray_session
-from pipeline.on_ray.shared_parts import make_parts, parts_of
+from pipeline.on_ray.shared_parts import claim_part, make_parts, orders_part, parts_of
 from pipeline.on_ray.stored_parts import stored_parts
 from pipeline.progress import Progress
 from pipeline.select import STRATEGIES
 from pipeline.storage import Location
 
-FAILED = "failed.json"
+_PART = "shared part "
+"""Begins the name of what failed there and is no trial."""
 _WORKER_DEATHS = 2
 """After one more a trial counts as failed: its worker was killed, or it takes more memory than there is."""
 _TUNE = {
@@ -87,18 +89,24 @@ def run_missing(
         The traceback by the name of each trial that failed; they are in failed.json too, beside the folder of the
         rows, also after an interruption.
     """
-    failures = f"{trials.folder.rpartition('/')[0]}/{FAILED}"
-    trials.evaluation.store.write_json(failures, {})  # what failed before is tried again
-    done = {*row_names(trials.evaluation.store, trials.folder)} & trials.specs.keys()
+    if orders:  # also where all trials are done: they must not pass for another file's
+        claim_part(trials.evaluation, orders_part(orders))
+    store, failures = trials.evaluation.store, f"{trials.folder.rpartition('/')[0]}/{FAILED}"
+    done = {*row_names(store, trials.folder)} & trials.specs.keys()
     left = {name: spec for name, spec in trials.specs.items() if name not in done}
+    # What failed before is tried again; what failed of other grids stays known.
+    known = (store.read_json(failures) or {}).items()
+    before = {name: why for name, why in known if name not in trials.specs and not name.startswith(_PART)}
+    store.write_json(failures, before)
     if not left:
-        say(f"all {len(done)} trials are done: {trials.evaluation.store.show(trials.folder)}")
+        say(f"all {len(done)} trials are done: {store.show(trials.folder)}")
         return {}
     with ray_session(say):
         share = _share(settings)
         queries = [query for spec in left.values() for query in trials.choices(spec)]
-        make_parts(trials.evaluation, parts_of(trials.evaluation, queries, orders), say)
-        return _tune(replace(trials, specs=left), len(done), failures, settings, share, say)
+        unmade = make_parts(trials.evaluation, parts_of(trials.evaluation, queries, orders), say)
+        record = partial(_record, store, failures, {**before, **{_PART + name: why for name, why in unmade.items()}})
+        return _tune(replace(trials, specs=left), len(done), record, settings, share, say)
 
 
 def rows_of(trials: Trials) -> list[dict[str, Any]]:
@@ -109,12 +117,12 @@ def rows_of(trials: Trials) -> list[dict[str, Any]]:
 def _tune(
     trials: Trials,
     done: int,
-    failures: str,
+    record: Callable[[dict[str, str]], None],
     settings: TrialsConfig,
     share: dict[str, float],
     say: Callable[[str], None],
 ) -> dict[str, str]:
-    watch = _Watch(trials.evaluation.store, failures, len(trials.specs), done, say)
+    watch = _Watch(record, len(trials.specs), done, say)
     # Shuffled: by strategy, the slow ones together, the time to go would be wrong until the end.
     names = random.Random(0).sample(list(trials.specs), len(trials.specs))
     say(f"{len(trials.specs)} trials to run, {done} done before; {share['cpu']:g} CPUs, {share['gpu']:g} GPUs each")
@@ -137,6 +145,10 @@ def _tune(
             ),
         ).fit()
     return watch.failed
+
+
+def _record(store: Location, file: str, others: dict[str, str], failed: dict[str, str]) -> None:
+    store.write_json(file, others | failed)
 
 
 def _trial(config: dict[str, Any], trials: Trials, share: dict[str, float]) -> dict[str, Any]:
@@ -214,10 +226,12 @@ def _quiet_tune() -> Iterator[None]:
 class _Watch(tune.Callback):  # type: ignore[misc]  # Ray's hints are not followed
     """Says how far it is, and writes down what failed."""
 
-    def __init__(self, store: Location, file: str, trials: int, done: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, record: Callable[[dict[str, str]], None], trials: int, done: int, say: Callable[[str], None]
+    ) -> None:
         self._say = say
         self._progress: Progress | None = None
-        self._store, self._file = store, file
+        self._record = record
         self._done, self._left = done, trials
         self.failed: dict[str, str] = {}
 
@@ -236,7 +250,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray's hints are not follow
     def _end(self, trials: list[Any], trial: Any, error: str) -> None:
         if error:
             self.failed[trial.config["trial"]] = error
-            self._store.write_json(self._file, self.failed)
+            self._record(self.failed)
         self._done, self._left = self._done + 1, self._left - 1
         if self._progress is None:  # workers have started: that took longer than a trial, and would spoil the forecast
             self._progress = Progress("trials", self._done + self._left, self._say, self._done)

@@ -1,6 +1,6 @@
 """What the page of the paper's tables and figures is drawn from: frozen dataclasses, ready to be shown.
 
-``on_ray.paper_join`` fills them from what a benchmark left; nothing here is computed from trials. Whatever is absent
+``on_ray.paper_report`` fills them from what a benchmark left; nothing here is computed from trials. Whatever is absent
 (an empty tuple, None) is left out of the page. Letters: N = images in the pool, M = points on the embedding map,
 C = classes, B = the budget.
 """
@@ -100,8 +100,8 @@ class LabelFigure:
 class CyclesFigure:
     """All curves of one later strategy: by initial strategy, and first against last.
 
-    ``pairs``: (first AUC, last AUC) of every curve, by initial strategy. ``r``, ``p``: Pearson's over all ``n`` pairs;
-    None where there are too few. ``paper_r``: the paper's.
+    ``pairs``: (first AUC, last AUC) of every curve, by initial strategy. ``r``, ``p``: Pearson's over ``points``
+    different first queries; None where there are too few. ``paper_r``: the paper's.
     """
 
     later: str
@@ -109,6 +109,7 @@ class CyclesFigure:
     pairs: Mapping[str, tuple[tuple[float, float], ...]]
     r: float | None
     p: float | None
+    points: int
     paper_r: float | None
 
     @property

@@ -10,7 +10,7 @@ from pipeline.report.words import count
 BAND = "Lines are means over the seeds, bands one standard deviation to either side."
 READ_AUC = (
     f"{BAND} A point is missing where a class is missing from some query, as the dash in the table; the model of such "
-    "a query has no AUC over all classes."
+    "a query has no AUC over all classes. Random's line is then of those of its queries that hold all."
 )
 READ_ABLATIONS = (
     "What each part of HaCon is good for: with one of them taken away, and by chance. Marks are means over the seeds, "
@@ -41,7 +41,7 @@ def lede(data: PaperData) -> str:
         return "Nothing was measured in this run yet; below are the commands that do it."
     return (
         f"{' and '.join(measured).capitalize()}: strategies choose which images to label, a classifier learns from "
-        "them, the test split judges. Labels are for judging; strategies that saw some are marked \u2020 or \u2021."
+        "them, the test split judges. Labels are for judging; tables mark strategies that saw some (\u2020, \u2021)."
     )
 
 
@@ -72,7 +72,7 @@ def correlation(figure: CyclesFigure) -> str:
     paper = "" if figure.paper_r is None else f"; the paper: r = {figure.paper_r:.2f}"
     if figure.r is None or figure.p is None:
         return f"{figure.n} curve(s) are too few, or too much alike, for a correlation{paper}."
-    return f"Pearson's r = {figure.r:.2f}, p = {figure.p:.2g}, {count(figure.n)} curves{paper}."
+    return f"Pearson's r = {figure.r:.2f}, p = {figure.p:.2g}, {count(figure.points)} different first queries{paper}."
 
 
 def read_against(figure: CyclesFigure) -> str:

@@ -127,6 +127,25 @@ def test_rows_of_other_inputs_are_never_mixed(done: Location, capsys: pytest.Cap
     assert "was begun with weights=other" in error and "start a new run" in error
 
 
+def test_another_files_orders_do_not_pass_for_those_that_were_tried(
+    done: Location, archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(tmp_path / "orders.npz", back=np.arange(SIZE), short=np.arange(15))
+    flags = ["--strategies", "authors:back", "--budgets", "15", "--seeds", "1", "--uniform", "off"]
+    assert _benchmark(done, *flags, "--orders", str(archive / "orders.npz")) == 0
+    assert "all 1 trials are done" in capsys.readouterr().out
+    assert _benchmark(done, *flags, "--orders", str(tmp_path / "orders.npz")) == 2
+    assert "was begun with another orders than this" in capsys.readouterr().err
+
+
+def test_trials_of_other_clusters_are_never_mixed(done: Location, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--strategies", "hard-to-contrast", "--budgets", "14", "--set"]
+    assert _benchmark(done, *flags, "benchmark.n_init=3") == 2
+    assert "was begun with cluster.n_init=2, now it is 3" in capsys.readouterr().err
+    assert _benchmark(done, *flags, "cluster.space=umap2d") == 2
+    assert "has cluster.space=features, now it is umap2d; an evaluation takes a run as it" in capsys.readouterr().err
+
+
 # ---- what goes wrong ------------------------------------------------------------------------
 
 

@@ -56,7 +56,7 @@ def fit(
     """Train the classifier ``name`` on the samples of ``train`` whose label is known.
 
     Args:
-        val: watched while a network trains, never trained on; none: the training loss is watched.
+        val: watched while a network trains, never trained on; none, or none with a label: the training loss is watched.
         classes: C.
         dropout: before a network's head; the probe has none.
 
@@ -71,7 +71,8 @@ def fit(
         return fit_probe(train, classes)
     from pipeline.evaluate.classifiers.images import fit_images  # torchvision: seconds that a probe need not wait for
 
-    return fit_images(name, train, None if val is None else val.known(), classes, seed, resources, dropout)
+    watched = None if val is None or not len(val.known()) else val.known()
+    return fit_images(name, train, watched, classes, seed, resources, dropout)
 
 
 def fit_predict(

@@ -76,6 +76,23 @@ def test_later_strategies_go_different_ways(world: World, curves: dict[str, Cycl
     assert again.ids == curves["random"].ids
 
 
+def test_vaal_compares_with_what_is_labelled_and_labels_make_an_oracle(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[np.ndarray] = []
+
+    def score(images: np.ndarray, labelled: np.ndarray, *_: object, **__: object) -> np.ndarray:
+        asked.append(np.flatnonzero(labelled))
+        return np.arange(len(images)) / len(images)
+
+    monkeypatch.setattr("pipeline.evaluate.cycles.labelled_score", score)
+    result = run_cycles(replace(SHORT, later="vaal", end=13), world.data, world.parts, Resources())
+    assert [sorted(result.ids[:8])] == [each.tolist() for each in asked]
+    free = [i for i in range(160) if i not in result.ids[:8]]
+    assert list(result.ids[8:]) == free[:5] and not result.oracle
+    assert run_cycles(replace(SHORT, later="easy-to-learn", end=13), world.data, world.parts, Resources()).oracle
+
+
 def test_correlation_of_first_and_last() -> None:
     first, last = [60.0, 65.0, 70.0, 80.0], [70.0, 71.0, 78.0, 84.0]
     curves = [
@@ -90,9 +107,9 @@ def test_correlation_of_first_and_last() -> None:
         )
         for seed, (a, b) in enumerate(zip(first, last, strict=True))
     ]
-    found = first_against_last(curves, "entropy")
+    found = first_against_last(curves)
     assert found is not None and found.n == 4 and found.r == pytest.approx(np.corrcoef(first, last)[0, 1])
-    assert first_against_last(curves, "margin") is None
+    assert first_against_last(curves[:2]) is None
 
 
 def test_rows_survive_json(world: World) -> None:

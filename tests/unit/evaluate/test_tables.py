@@ -10,8 +10,7 @@ from pathlib import Path
 from pipeline.evaluate.cells import cells, cells_csv
 from pipeline.evaluate.paper import PaperCell, PaperKey, paper_tables
 from pipeline.evaluate.spec import TrialSpec
-from pipeline.evaluate.statistics import Correlation
-from pipeline.evaluate.tables import correlation_table, saved_table, strategy_table
+from pipeline.evaluate.tables import saved_table, strategy_table
 from pipeline.evaluate.trial import TrialResult
 
 
@@ -19,7 +18,7 @@ def trials(name: str, budget: int, aucs: list[float | None], uniform: bool = Fal
     return [
         TrialResult(
             spec=TrialSpec(name, budget, seed, uniform=uniform),
-            ids=(1, 2),
+            ids=(1, 2 if name == "hard-to-contrast" else 3 + seed),
             covered=0.5 if auc is None else 1.0,
             entropy=2.0 + seed / 10,
             auc=auc,
@@ -66,8 +65,11 @@ def test_table_1_by_hand() -> None:
     ]
     assert rows["random_covered‡", "no"] == ("95.0 ± 0.0 [95.0, 95.0]; paper 93.2 ± 1.5", "")
     # The best of its kind that is neither an oracle nor lacks trials.
-    assert rows["hard-to-contrast", "no"] == ("**90.5** ± 0.7 [90.0, 91.0]", "**92.0** ± 0.0 [92.0, 92.0]")
-    assert rows["hard-to-contrast‡", "yes"] == ("**93.0** ± 0.0 [93.0, 93.0]", "")
+    assert rows["hard-to-contrast", "no"] == (
+        "**90.5** ± 0.7 [90.0, 91.0] (1 query)",
+        "**92.0** (1 query)",
+    )
+    assert rows["hard-to-contrast‡", "yes"] == ("**93.0** (1 query)", "")
     assert rows["random", "no"][0].startswith("95.0 ± 1.4 [") and rows["random", "no"][0].endswith(" (2 of 3)")
     assert rows["entropy†", "no"] == ("-; paper -", "80.5 ± 0.7 [80.0, 81.0]; paper -")
     assert rows["easy-to-learn‡", "no"] == rows["easy-to-learn‡", "yes"] == ("99.0", "")
@@ -75,14 +77,21 @@ def test_table_1_by_hand() -> None:
     text = table.markdown()
     lines = ["### AUC", "", "| strategy | Unif. | 59 | 119 |", "| --- | --- | --- | --- |", "| random_covered‡ | no |"]
     assert text.startswith("\n".join(lines))
-    for words in ("1 to 3 trial(s)", '"-": a class is missing', '"(n of m)"', "† its scorer", "‡ an oracle"):
+    for words in (
+        "1 to 3 trial(s)",
+        '"(1 query)": whatever the seed',
+        '"-": a class is missing',
+        '"(n of m)"',
+        "† its scorer",
+        "‡ an oracle",
+    ):
         assert words in text
 
 
 def test_table_6_by_hand() -> None:
     of = cells(trials("hard-to-contrast", 11, [None, 90.0]), "covered", table=6, dataset="bloodmnist")
     assert strategy_table("Classes", of).rows == (
-        ("hard-to-contrast", "no", "**0.75** ± 0.35 [0.50, 1.00]; paper 1.00"),
+        ("hard-to-contrast", "no", "**0.75** ± 0.35 [0.50, 1.00] (1 query); paper 1.00"),
     )
 
 
@@ -116,18 +125,43 @@ def test_annotation_saved() -> None:
         *trials("margin", 10, [50.0]),
     ]
     table = saved_table(results, "bloodmnist")
-    assert table.rows == (("hard-to-contrast", "no", "50%", "≥ 0%"), ("margin", "no", "≤ 0%", "-"))
+    assert table.rows == (("hard-to-contrast", "no", "50%", "≥ 0%"), ("margin†", "no", "≤ 0%", "-"))
     assert "The paper's HaCon, early on: 52%" in table.markdown()
     assert saved_table(trials("margin", 10, [50.0])).rows == ()
 
 
-def test_correlations_beside_the_papers() -> None:
-    table = correlation_table({"random": Correlation(0.905, 0.0012, 27), "margin": None, "typiclust": None})
-    assert table.rows == (
-        ("random", "0.91", "0.0012", "27", "0.92"),
-        ("margin", "-", "-", "-", "0.70"),
-        ("typiclust", "-", "-", "-", ""),
-    )
+def test_rows_with_label_diversity_are_set_beside_random_with_it() -> None:
+    results = [
+        *(trial for budget, auc in ((10, 60.0), (40, 80.0)) for trial in trials("random", budget, [auc, None])),
+        *(trial for budget, auc in ((10, 70.0), (40, 90.0)) for trial in trials("random", budget, [auc], uniform=True)),
+        *trials("entropy", 10, [70.0]),
+        *trials("entropy", 20, [80.0], uniform=True),
+    ]
+    # Random's covering queries reach 70 at 20 images; with label diversity, random reaches 80 there.
+    rows = saved_table(results).rows
+    assert rows == (("entropy†", "no", "50%", "-", "-"), ("entropy†‡", "yes", "-", "0%", "-"))
+    assert "an oracle" in saved_table(results).markdown() and "its scorer" in saved_table(results).markdown()
+
+
+def test_the_best_of_each_classifier() -> None:
+    weak = trials("random", 59, [70.0])
+    strong = [replace(each, auc=90.0, spec=replace(each.spec, classifier="finetune")) for each in weak]
+    rows = strategy_table("AUC", cells(weak + strong, "auc")).rows
+    assert sorted(row[2] for row in rows) == ["**70.0**", "**90.0**"]
+
+
+def test_the_papers_number_stands_beside_what_it_measured() -> None:
+    def paper(**settings: object) -> bool:
+        (trial,) = trials("entropy", 119, [80.0])
+        changed = replace(trial, spec=replace(trial.spec, **settings))  # type: ignore[arg-type]
+        return cells([changed], "auc", table=1, dataset="bloodmnist")[0].paper is not None
+
+    assert paper() and paper(k=30) and not paper(k=119) and not paper(scorer="labelled")
+
+
+def test_a_cell_that_lacks_trials_says_so() -> None:
+    table = strategy_table("AUC", cells([*trials("random", 10, [1.0, 2.0, 3.0]), *trials("random", 20, [4.0])], "auc"))
+    assert table.rows[0][3] == "**4.0** (1 trials)"
 
 
 def test_the_papers_cells() -> None:

@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 from jobs import cli
-from jobs.arguments import configure, parser, save_config
+from jobs.arguments import check_taken_as_it_is, configure, parser, save_config, save_group
 from pipeline.config import RunConfig, override, to_dict
+from pipeline.errors import InputError
 from pipeline.presets import preset
 from pipeline.storage import Location, open_store
 
@@ -428,6 +429,24 @@ def test_a_saved_configuration_makes_a_new_run_of_the_same_settings(saved: RunCo
     open_store("hacon-store").write_json("runs/night-0/pretrain/done.json", {})
     config = configured("--config", "hacon-store/runs/night-1/config.yaml", "--run", "again")
     assert config == override(saved, {"run": "again"})
+
+
+def test_an_evaluation_takes_a_run_as_it_is(saved: RunConfig) -> None:
+    store = open_store("hacon-store")
+    check_taken_as_it_is(configured("--run", "night-1", "--set", "benchmark.seeds=9", "query.temperature=0.2"), store)
+    with pytest.raises(InputError) as caught:
+        check_taken_as_it_is(configured("--run", "night-1", "--set", "pretrain.epochs=4"), store)
+    assert str(caught.value) == (
+        "Run 'night-1' has pretrain.epochs=3, now it is 4; an evaluation takes a run as it is: leave it out, or start "
+        "a new run with --run."
+    )
+
+
+def test_an_evaluation_saves_its_own_settings_alone(saved: RunConfig, here: Path) -> None:
+    changed = override(saved, {"benchmark.seeds": 9, "query.temperature": 0.2, "cycles.trials": 2})
+    save_group(changed, open_store("hacon-store"), "benchmark")
+    text = (here / "hacon-store/runs/night-1/config.yaml").read_text()
+    assert yaml.safe_load(text) == to_dict(override(saved, {"benchmark.seeds": 9}))
 
 
 def test_settings_are_saved_and_lent_on_s3_too(make_bucket: Callable[[], str]) -> None:

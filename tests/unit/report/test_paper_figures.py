@@ -23,6 +23,7 @@ CYCLES = CyclesFigure(
     {"random": ((80.0, 90.0), (82.0, 91.0)), "coreset": ((78.0, 86.0),)},
     r=0.98,
     p=0.01,
+    points=3,
     paper_r=0.70,
 )
 

@@ -61,7 +61,7 @@ def config(**values: Any) -> Any:
 def test_table_1_has_our_numbers_and_the_papers() -> None:
     results = [
         trial("random_covered", seed=0, auc=90.0, oracle=True),
-        trial("random_covered", seed=1, auc=92.0, oracle=True),
+        trial("random_covered", seed=1, auc=92.0, oracle=True, ids=(1,)),
         trial("hard-to-contrast", auc=95.0),
         trial("margin", auc=None, saw_test=True),
     ]
@@ -86,7 +86,7 @@ def test_table_1_has_our_numbers_and_the_papers() -> None:
 
 def test_table_6_counts_each_query_once_whatever_learned_from_it() -> None:
     results = [
-        trial("coreset", 11, seed, covered=covered, classifier=classifier)
+        trial("coreset", 11, seed, covered=covered, classifier=classifier, ids=(seed,))
         for classifier in ("probe", "paper")
         for seed, covered in enumerate((0.5, 1.0))
     ]
@@ -216,6 +216,7 @@ def test_cycles_by_later_strategy_with_the_papers_correlation() -> None:
     assert second.mean == (82.0, 90.5) and second.std == pytest.approx((8**0.5, 0.5**0.5))
     (table,) = cycle_tables(results, "c")
     assert [row[0] for row in table.rows] == ["random", "margin"] and table.rows[1][-1] == "0.70"
+    assert (margin.points, random.points) == (3, 0)
 
 
 # ---- commands ----------------------------------------------------------------------------
@@ -252,5 +253,6 @@ def test_commands_for_what_is_not_there() -> None:
 def test_the_command_of_cycles() -> None:
     results = [curve(first, "margin", 1, 2, seed) for first in ("random", "coreset") for seed in (0, 1, 2)]
     assert commands(config(), [], results, None).cycles == (
-        "hacon cycles --run night-1 --initial random,coreset --later margin --trials 3 --classifier probe"
+        "hacon cycles --run night-1 --initial random,coreset --later margin --trials 3 --classifier probe "
+        "--set cycles.step=30"
     )

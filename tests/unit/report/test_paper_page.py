@@ -39,7 +39,7 @@ TABLE = PaperTable(
 COMMANDS = Commands(**{each.name: f"hacon make-{each.name}" for each in fields(Commands)})
 CURVE = CurveFigure("By <budget>", (Panel("AUC (%)", (Curve("random", (1, 2), (3, 4), (0, 0)),)),), "A note.")
 CYCLES = CyclesFigure(
-    "margin", CURVE.panels[0].curves, {"random": ((80.0, 90.0), (81.0, 91.0), (84.0, 93.0))}, 0.981, 0.0123, 0.70
+    "margin", CURVE.panels[0].curves, {"random": ((80.0, 90.0), (81.0, 91.0), (84.0, 93.0))}, 0.981, 0.0123, 3, 0.70
 )
 
 
@@ -154,7 +154,7 @@ def test_the_correlation_stands_beside_the_papers() -> None:
     page = Page(render_paper(whole()))
     captions = [e for e in page.all("figcaption") if "Pearson" in e.text]
     assert len(captions) == 1
-    assert captions[0].text.startswith("Pearson's r = 0.98, p = 0.012, 3 curves; the paper: r = 0.70.")
+    assert captions[0].text.startswith("Pearson's r = 0.98, p = 0.012, 3 different first queries; the paper: r = 0.70.")
 
 
 def test_contents_lead_to_sections_that_are_there() -> None:

@@ -92,7 +92,10 @@ def test_trials_and_curves_are_read_from_their_files(
     store.write_json(f"runs/night-1/cycles/trials/{spec.id}.json", curve.to_row())
     data = gathered(store, pool)
     assert (data.trials, data.images, data.classes) == (2, N, ("a", "b"))
-    assert data.tables[0].rows == (("coreset", "no", "90.0 (1 of 2)"),)
+    assert not any("failed" in note for note in data.notes)
+    store.write_json("runs/night-1/benchmark/failed.json", {"coreset-1": "Traceback"})
+    assert any(note.startswith("1 of the benchmark's trials failed") for note in gathered(store, pool).notes)
+    assert data.tables[0].rows == (("coreset", "no", "90.0 (1 of 2) (1 query)"),)
     (labels,) = data.labels
     # Ids 0, 2 and 4 are of class a, 1 is of b.
     assert [(bar.name, bar.counts) for bar in labels.bars] == [("the pool", (20, 20)), ("coreset", (3.0, 1.0))]
