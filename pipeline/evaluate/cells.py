@@ -30,6 +30,8 @@ class Cell:
     trials: int
     queries: int
     """Different sets of samples among the trials: a strategy that does not depend on the seed makes one."""
+    values: tuple[float, ...]
+    """Of the trials that have the figure, ascending."""
     found: Summary | None
     """None where the figure is missing from every trial. Over the trials that have it."""
     paper: PaperCell | None
@@ -60,7 +62,8 @@ def cells(
         groups.setdefault((row, result.spec.budget), []).append(result)
     made = []
     for (row, budget), trials in sorted(groups.items(), key=lambda item: (_place(item[0][0]), item[0][1])):
-        values = [value for trial in trials if (value := getattr(trial, figure)) is not None]
+        # Sorted, so that resamples do not depend on the order of the trials.
+        values = sorted(value for trial in trials if (value := getattr(trial, figure)) is not None)
         made.append(
             Cell(
                 row=row,
@@ -68,6 +71,7 @@ def cells(
                 figure=figure,
                 trials=len(trials),
                 queries=len({frozenset(trial.ids) for trial in trials}),
+                values=tuple(values),
                 found=summarise(values) if values else None,
                 paper=_paper(row, budget, table, dataset),
             )

@@ -65,6 +65,21 @@ def bootstrap_interval(values: NDArray[Any], seed: int, level: float, resamples:
     return float(low), float(high)
 
 
+def difference_interval(
+    of: Sequence[float], minus: Sequence[float], seed: int = 0, level: float = 0.95, resamples: int = 10_000
+) -> tuple[float, float]:
+    """The percentile bootstrap interval of mean(of) - mean(minus), two independent samples each resampled
+    (Efron & Tibshirani 1993, 16.2). With few of them it is too narrow.
+    """
+    rng = np.random.default_rng(seed)
+    means = [
+        np.asarray(values, np.float64)[rng.integers(0, len(values), (resamples, len(values)))].mean(1)
+        for values in (of, minus)
+    ]
+    low, high = np.quantile(means[0] - means[1], [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
 def pearson(x: Sequence[float], y: Sequence[float]) -> Correlation | None:
     """Pearson's correlation; None for fewer than three pairs or a constant, where it says nothing.
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from pipeline.evaluate.cells import Cell, cells
 from pipeline.evaluate.paper import ANNOTATION_SAVED
 from pipeline.evaluate.spec import RANDOM_COVERED, TrialSpec
-from pipeline.evaluate.statistics import Saved, annotation_saved
+from pipeline.evaluate.statistics import Saved, annotation_saved, difference_interval
 from pipeline.evaluate.trial import TrialResult
 
 _DIGITS: dict[str, int] = {"auc": 1, "accuracy": 1, "balanced_accuracy": 1, "covered": 2, "entropy": 2}
 _SCORER, _ORACLE = "†", "‡"
+HACON = "hard-to-contrast"
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,30 @@ def strategy_table(title: str, of: Sequence[Cell]) -> Table:
     return Table(title, header, tuple(rows), tuple(_notes(of)))
 
 
+def against_table(title: str, of: Sequence[Cell]) -> Table:
+    """HaCon minus every other strategy of the same kind: the mean difference and its 95% bootstrap interval.
+
+    Rows and columns as in ``strategy_table``; bold where the interval leaves out 0.
+    """
+    by_row = _by_row(of)
+    budgets = sorted({cell.budget for cell in of})
+    variants = _variants(list(by_row))
+    rows, shown = [], []
+    for row, line in by_row.items():
+        ours = by_row.get(replace(row, strategy=HACON, scorer="test"), {})
+        if row.strategy == HACON or not ours:
+            continue
+        texts = [_difference(ours.get(budget), line.get(budget)) for budget in budgets]
+        rows.append((_label(row, variants) + _marks(row), "yes" if row.uniform else "no", *texts))
+        shown.append(row)
+    notes = [
+        "HaCon minus the other [95% bootstrap interval of the difference]; bold: it leaves out 0. "
+        '"-": in one of the two some trial lacks the figure; no interval: one of them is a single query.'
+    ]
+    header = ("HaCon minus", "Unif.", *(f"{budget:,}" for budget in budgets))
+    return Table(title, header, tuple(rows), (*notes, *_marks_explained(shown)))
+
+
 def saved_table(results: Sequence[TrialResult], dataset: str | None = None) -> Table:
     """Annotation saved against random at equal AUC (``statistics.annotation_saved``), strategy by budget.
 
@@ -88,6 +113,19 @@ def _by_row(of: Sequence[Cell]) -> dict[TrialSpec, dict[int, Cell]]:
     for cell in of:
         found.setdefault(cell.row, {})[cell.budget] = cell
     return found
+
+
+def _difference(ours: Cell | None, other: Cell | None) -> str:
+    if ours is None or other is None:
+        return ""
+    if not (ours.complete and other.complete and ours.found and other.found):
+        return "-"
+    mean = f"{ours.found.mean - other.found.mean:+.{_DIGITS[ours.figure]}f}"
+    if not (ours.spread and other.spread):
+        return mean
+    low, high = difference_interval(ours.values, other.values)
+    bold = f"**{mean}**" if low > 0 or high < 0 else mean
+    return f"{bold} [{low:+.{_DIGITS[ours.figure]}f}, {high:+.{_DIGITS[ours.figure]}f}]"
 
 
 def _best(of: Sequence[Cell]) -> list[Cell]:

@@ -11,10 +11,10 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.config import RunConfig
-from pipeline.evaluate.cells import FIGURES, cells, cells_csv
+from pipeline.evaluate.cells import FIGURES, Figure, cells, cells_csv
 from pipeline.evaluate.paper import dataset_of
 from pipeline.evaluate.spec import TrialSpec
-from pipeline.evaluate.tables import Table, saved_table, strategy_table
+from pipeline.evaluate.tables import Table, against_table, saved_table, strategy_table
 from pipeline.evaluate.trial import TrialResult, run_trial
 from pipeline.on_ray.evaluation import claim_folder, evaluation_of
 from pipeline.on_ray.evaluation_files import TRIALS
@@ -32,6 +32,7 @@ TITLES = {
     "covered": "Classes covered",
     "entropy": "Entropy of the query's classes, bits",
 }
+AGAINST: tuple[Figure, ...] = ("auc", "balanced_accuracy", "covered")
 _TABLES = {"auc": 1, "covered": 6}
 """Figure -> the paper's table of it; of AUC on CIFAR-10-LT that is Table 7."""
 
@@ -71,7 +72,8 @@ def run_benchmark(config: RunConfig, store: Location, say: Callable[[str], None]
 
 
 def write_tables(store: Location, folder: str, rows: list[dict[str, Any]], dataset: str | None) -> None:
-    """trials.parquet, a table a figure as Markdown (each classifier by itself) and CSV, and the annotation saved.
+    """trials.parquet, a table a figure as Markdown (each classifier by itself) and CSV, annotation saved, and HaCon
+    against the others.
 
     Args:
         dataset: whose numbers of the paper are set beside ours.
@@ -90,6 +92,13 @@ def write_tables(store: Location, folder: str, rows: list[dict[str, Any]], datas
         store.write_bytes(f"{folder}/{figure}.md", "\n".join(each.markdown() for each in made).encode())
         store.write_bytes(f"{folder}/{figure}.csv", cells_csv(cells(results, figure, table, dataset)).encode())
     write_table(store, f"{folder}/saved", saved_table(results, dataset))
+    against = [
+        against_table(
+            f"HaCon against the others: {TITLES[figure][0].lower()}{TITLES[figure][1:]}", cells(results, figure)
+        )
+        for figure in AGAINST
+    ]
+    store.write_bytes(f"{folder}/against.md", "\n".join(each.markdown() for each in against).encode())
 
 
 def write_table(store: Location, name: str, table: Table) -> None:

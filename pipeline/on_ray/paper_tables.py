@@ -13,9 +13,15 @@ from pipeline.evaluate.cells import Figure, cells
 from pipeline.evaluate.curves import correlation_table
 from pipeline.evaluate.cycles import CycleResult
 from pipeline.evaluate.spec import TrialSpec
-from pipeline.evaluate.tables import Table, saved_table, strategy_table
+from pipeline.evaluate.tables import Table, against_table, saved_table, strategy_table
 from pipeline.evaluate.trial import TrialResult
 from pipeline.report.paper_data import PaperTable
+
+_AGAINST: dict[str, Figure] = {
+    "AUC in percent": "auc",
+    "balanced accuracy in percent": "balanced_accuracy",
+    "share of the classes covered": "covered",
+}
 
 
 def benchmark_tables(
@@ -47,6 +53,10 @@ def benchmark_tables(
     for classifier, trials in by_classifier(usual).items():
         tables.append(_minor(f"Accuracy in percent, by {classifier}", trials, "accuracy", command))
         tables.append(_minor(f"Balanced accuracy in percent, by {classifier}", trials, "balanced_accuracy", command))
+        for title, figure in _AGAINST.items():
+            table = against_table(f"HaCon against the others: {title}, by {classifier}", cells(trials, figure))
+            if table.rows:
+                tables.append(_laid_out(table, command, minor=True))
     if len(usual) < len(results):
         swept = {result.spec.strategy for result in results if result.spec.k != usual[0].spec.k}
         some = [result for result in results if result.spec.strategy in swept]

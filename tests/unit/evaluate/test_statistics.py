@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.evaluate.statistics import Saved, annotation_saved, pearson, summarise
+from pipeline.evaluate.statistics import Saved, annotation_saved, difference_interval, pearson, summarise
 
 
 def test_mean_and_deviation_by_hand() -> None:
@@ -36,6 +36,16 @@ def test_the_interval_of_two_values_exactly() -> None:
     # 40%: the middle half of the resamples is 1/2.
     narrow = summarise([0.0, 1.0], level=0.4)
     assert (narrow.low, narrow.high) == (0.5, 0.5)
+
+
+def test_the_interval_of_a_difference_by_another_library() -> None:
+    rng = np.random.default_rng(0)
+    ours, other = rng.normal(3, 1, 12), rng.normal(1, 2, 30)
+    found = stats.bootstrap(
+        (ours, other), lambda a, b, axis: a.mean(axis) - b.mean(axis), method="percentile", rng=1, n_resamples=20_000
+    )
+    expected = found.confidence_interval
+    assert difference_interval(list(ours), list(other)) == pytest.approx((expected.low, expected.high), abs=0.05)
 
 
 def test_pearson() -> None:

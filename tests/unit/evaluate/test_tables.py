@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline.evaluate.cells import cells, cells_csv
 from pipeline.evaluate.paper import PaperCell, PaperKey, paper_tables
 from pipeline.evaluate.spec import TrialSpec
-from pipeline.evaluate.tables import saved_table, strategy_table
+from pipeline.evaluate.tables import against_table, saved_table, strategy_table
 from pipeline.evaluate.trial import TrialResult
 
 
@@ -141,6 +141,23 @@ def test_rows_with_label_diversity_are_set_beside_random_with_it() -> None:
     rows = saved_table(results).rows
     assert rows == (("entropy†", "no", "50%", "-", "-"), ("entropy†‡", "yes", "-", "0%", "-"))
     assert "an oracle" in saved_table(results).markdown() and "its scorer" in saved_table(results).markdown()
+
+
+def test_hacon_against_the_others() -> None:
+    apart = [replace(each, ids=(each.spec.seed,)) for each in trials("hard-to-contrast", 59, [90.0, 91.0, 92.0])]
+    results = [
+        *apart,
+        *trials("random", 59, [80.0, 82.0, 84.0]),
+        *trials("coreset", 59, [92.0, 91.0, 90.0]),
+        *trials("margin", 59, [80.0, None]),
+        *[replace(each, ids=(1,)) for each in trials("maxherding", 59, [89.0, 89.0])],
+        *trials("random", 59, [70.0], uniform=True),
+    ]
+    table = against_table("AUC", cells(results, "auc"))
+    rows = {row[0]: row[2] for row in table.rows}
+    assert rows["random"].startswith("**+9.0** [+7.") and rows["coreset"].startswith("+0.0 [-")
+    # A query without an AUC is not compared; of a single query there is no interval; Unif. has no HaCon beside it.
+    assert rows["margin†"] == "-" and rows["maxherding"] == "+2.0" and len(table.rows) == 4
 
 
 def test_the_best_of_each_classifier() -> None:
