@@ -16,6 +16,8 @@ from pipeline.evaluate.trial import TrialResult
 from pipeline.select import STRATEGIES
 
 Figure = Literal["auc", "accuracy", "balanced_accuracy", "covered", "entropy"]
+_ROUNDING = 1e-3
+"""A percent's; what differs by less is the same result, computed twice."""
 FIGURES: tuple[Figure, ...] = ("auc", "accuracy", "balanced_accuracy", "covered", "entropy")
 
 
@@ -40,7 +42,7 @@ class Cell:
     @property
     def spread(self) -> bool:
         """Whether standard deviation and interval say something: not of one result over and over."""
-        return self.found is not None and self.found.n > 1 and (self.queries > 1 or self.found.std > 0)
+        return self.found is not None and self.found.n > 1 and (self.queries > 1 or self.found.std > _ROUNDING)
 
     @property
     def complete(self) -> bool:
