@@ -2,6 +2,7 @@
 
     python -m benchmarks.gpu [--only NAME ...] [--budget-seconds 400] [--features FILE.npy]
     python -m benchmarks.gpu --smoke     # all the code, tiny, on any machine
+    python -m pytest --noconftest tests/gpu tests/unit/moco/test_objective.py     # before it: is it right there?
 
 The pure parts alone: neither Ray nor boto3 is needed. A row that fails or runs out of time is said and the next one
 begins; one that would not fit into the time left is skipped. Rows stand in the order of their weight.

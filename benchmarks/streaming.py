@@ -10,6 +10,7 @@ timed as a whole, with the stream's start in it; only the first, in which Ray st
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 
 import torch
 
@@ -34,7 +35,7 @@ class Training:
         self.training.run_epoch(self.training.epochs_done, self.pixels, Progress("", 1, lambda text: None))
 
 
-def by_turns(candidates: dict[str, Training], rounds: int) -> dict[str, list[float]]:
+def by_turns(candidates: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
     """As ``alternate``, the first one last in every second round: what an epoch leaves behind then meets both."""
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for turn in range(rounds):
