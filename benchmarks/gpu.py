@@ -127,7 +127,7 @@ class Measurement:
 def main() -> int:
     parse = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parse.add_argument("--only", nargs="+", choices=ROWS, metavar="NAME", help=f"of {', '.join(ROWS)}")
-    parse.add_argument("--budget-seconds", type=float, default=400, help="for all rows together (%(default)s)")
+    parse.add_argument("--budget-seconds", type=float, help="for all rows together (400; --smoke: an hour)")
     parse.add_argument("--features", type=Path, metavar="FILE.npy", help="(N, D) of a run, for row clusters")
     parse.add_argument("--smoke", action="store_true", help="tiny, on a CPU: that everything runs, not how fast")
     parse.add_argument("--row", choices=ROWS, help=argparse.SUPPRESS)
@@ -139,7 +139,7 @@ def main() -> int:
         print_row(given.row, Here(torch.device("cpu" if given.smoke else "cuda"), given.smoke, given.features))
         return 0
     print(f"{'smoke' if given.smoke else torch.cuda.get_device_name()}, torch {torch.__version__}", flush=True)
-    ends, failed = time.monotonic() + given.budget_seconds, []
+    ends, failed = time.monotonic() + (given.budget_seconds or (3600 if given.smoke else 400)), []
     for name in given.only or ROWS:
         left, began = ends - time.monotonic(), time.monotonic()
         print(f"\n### {name}\n", flush=True)
