@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,7 +17,9 @@ from pipeline.config import RunConfig, override
 from pipeline.moco.fit import fit_to_pool
 from pipeline.moco.task import PretrainTask
 from pipeline.presets import preset
-from pipeline.storage import Location
+
+if TYPE_CHECKING:  # boto3 comes with it, which not every machine with a GPU has
+    from pipeline.storage import Location
 
 BLOOD = Path(__file__).resolve().parents[1] / ".." / "shared" / "data" / "blood28.npz"
 BATCH = 256

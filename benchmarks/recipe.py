@@ -21,8 +21,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from benchmarks.small_preset import load
+from pipeline.artifacts import Uint8
 from pipeline.checkpoint import Checkpoint
-from pipeline.config import override
+from pipeline.config import RunConfig, override
 from pipeline.context import LocalContext
 from pipeline.moco.fit import fit_to_pool
 from pipeline.moco.resident import ResidentPixels
@@ -47,24 +48,25 @@ def main() -> None:
         return
     given.folder.mkdir(parents=True, exist_ok=True)
     settings = dict(item.split("=", 1) for item in given.set)
-    keep(train(given.file, given.preset, settings), given.folder)
+    config = override(preset(given.preset), {**settings, "pretrain.checkpoint_every": 10**6})
+    images, _ = load(given.file)
+    trained = train(images, config, torch.device("cuda"))
+    assert trained.last is not None
+    keep(trained.last, given.folder)
 
 
-def train(file: str, name: str, settings: dict[str, str]) -> Checkpoint:
-    """From start to end, without a checkpoint between."""
-    config = override(preset(name), {**settings, "pretrain.checkpoint_every": 10**6})
-    images, _ = load(file)
+def train(images: Uint8, config: RunConfig, device: torch.device) -> LocalContext:
+    """The whole training; what it reported is in the context."""
     fitted, notes = fit_to_pool(config.pretrain, len(images), workers=1)
     task = PretrainTask(fitted, len(images), images.shape[-1], config.seed, window=len(images))
-    context = LocalContext(torch.device("cuda"), voice=lambda text: print(text, flush=True))
+    context = LocalContext(device, voice=lambda text: print(text, flush=True))
     print(*notes, sep="\n")
     began = time.perf_counter()
-    pretrain(task, ResidentPixels.of_array(images, context.device), context)
+    pretrain(task, ResidentPixels.of_array(images, device), context)
     print(
         f"{fitted.epochs} epochs of {task.sampler.steps * fitted.batch_size} pairs: {time.perf_counter() - began:.1f} s"
     )
-    assert context.last is not None
-    return context.last
+    return context
 
 
 def keep(final: Checkpoint, folder: Path) -> None:

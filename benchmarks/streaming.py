@@ -3,13 +3,14 @@
 Resident: the pool's tensor in memory. Streaming: ``StreamedPixels``, Ray Data reading the ingested pool's Parquet
 window by window, with the embedded Ray that jobs start, all on this machine's cores (who reads takes from who
 trains). The shuffle window is a third of the pool, so that several windows stream; the resident run has the same
-window, hence the same batches, and its losses must come out the same. An epoch is timed as a whole, with the
-stream's start in it; only the first, in which Ray starts its processes, counts for warm-up.
+window, hence the same batches, and its losses must come out the same. They take turns at who goes first. An epoch is
+timed as a whole, with the stream's start in it; only the first, in which Ray starts its processes, counts for warm-up.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 
 import torch
 
@@ -34,6 +35,16 @@ class Training:
         self.training.run_epoch(self.training.epochs_done, self.pixels, Progress("", 1, lambda text: None))
 
 
+def by_turns(candidates: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
+    """As ``alternate``, the first one last in every second round: what an epoch leaves behind then meets both."""
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for turn in range(rounds):
+        ordered = candidates if turn % 2 == 0 else dict(reversed(candidates.items()))
+        for name, times in alternate(ordered, 1, warm_up=int(turn == 0)).items():
+            seconds[name] += times
+    return seconds
+
+
 def measure(size: int = 24_576, window: int = 8_192, rounds: int = 2) -> Row:
     from pipeline.on_ray.session import ray_session
     from pipeline.on_ray.stream import StreamedPixels
@@ -52,7 +63,7 @@ def measure(size: int = 24_576, window: int = 8_192, rounds: int = 2) -> Row:
         pixels = StreamedPixels(store, pool, task.sampler, mine, 0, 1 + rounds, device)
         streamed = Training(Pretraining(task, device), pixels)
         with stopwatch({"resident": [(resident.pixels, "fetch")], "streamed": [(pixels, "fetch")]}) as fetching:
-            seconds = alternate({"resident": resident, "streamed": streamed}, rounds)
+            seconds = by_turns({"resident": resident, "streamed": streamed}, rounds)
     share = ratio(seconds, "resident", "streamed")
     losses = [[epoch["loss"] for epoch in run.training.history] for run in (resident, streamed)]
     pairs = task.sampler.steps * BATCH

@@ -99,7 +99,7 @@ def measure(steps: int = 8, rounds: int = 15) -> Row:
     against = {bare: ratio(seconds, bare, "loop") for bare in ("whole", "split")}
     share = min(against.values())
     return Row(
-        "1. Training loop over the bare step (ResNet-18, 28x28x3, batch 256)",
+        f"1. Training loop over the bare step (ResNet-18, 28x28x3, batch {BATCH}, queue {task.config.queue_size})",
         f"{share:.3f}",
         f">= {GOAL}",
         share >= GOAL,
@@ -120,10 +120,10 @@ def where_it_goes(resident: ResidentTraining) -> list[tuple[str, str]]:
     places: dict[str, list[tuple[Any, str]]] = {
         "queries forward (also in the bare step)": [(model.query_encoder, "forward")],
         "keys forward (also in the bare step)": [(model.key_encoder, "forward")],
-        "backward, that of the loss with it (also in the bare step)": [(Tensor, "backward")],
+        "backward (also in the bare step)": [(Tensor, "backward")],
         "optimizer (also in the bare step)": [(training.optimizer, "step"), (training.optimizer, "zero_grad")],
         "views": [(loop, "make_views"), (loop, "sample_keys"), (resident.pixels, "fetch")],
-        "loss and queue": [(loop, "moco_loss"), (model, "enqueue")],
+        "loss with its gradient, and queue": [(loop, "moco_loss"), (model, "enqueue")],
         "instance probability": [(loop, "instance_probability")],
         "confidence sums": [(training.confidence, "add"), (training.confidence, "end_epoch")],
         "key encoder's update": [(model, "update_key_encoder")],

@@ -14,10 +14,14 @@ from torch.autograd.function import once_differentiable
 
 from pipeline import device as devices
 
-KEYS_AT_ONCE = 1024
-"""Of the queue: a block of similarities to them stays in a processor's cache."""
+KEYS_AT_ONCE = {"cpu": 1_024, "cuda": 16_384}
+"""Of the queue, by kind of device; what is held of (n, Q) at a time."""
+# On a CPU the similarities to 1,024 keys stay in its cache. On a GPU all its processors must have work: the product
+# that sums keys has n x D / 128^2 tiles of output (32 at n = 4,096, D = 128, for the 132 processors of an H100), and
+# only where a block is many keys long can it be divided along these as well. The similarities then pass through memory,
+# 256 MiB a block at n = 4,096. Predicted, not measured: row ``loss`` of benchmarks/gpu.py is for that.
 _NOTHING = -80.0
-"""e to this is nothing beside 1 in float32; a little less is below the normal numbers, which are very slow."""
+"""e to this is nothing beside 1 in float32; a little less is below the normal numbers, which are very slow on a CPU."""
 
 
 def moco_loss(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
@@ -47,7 +51,7 @@ class _InfoNCE(torch.autograd.Function):
         scaled = query / temperature  # before the product: the queue's similarities are 500 times as many
         positive = (scaled * key).sum(1)
         largest, total, weighted_keys = positive, torch.ones_like(positive), key.clone()
-        for block in queue.split(KEYS_AT_ONCE):
+        for block in queue.split(KEYS_AT_ONCE[query.device.type]):
             weights, largest, shrink, total = _take_in(scaled @ block.T, largest, total)
             weighted_keys.mul_(shrink[:, None]).addmm_(weights, block)
         ctx.save_for_backward((weighted_keys / total[:, None] - key) / temperature)
@@ -64,7 +68,7 @@ class _InfoNCE(torch.autograd.Function):
 def _take_in(similarity: Tensor, largest: Tensor, total: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Of a block (n, m): e to each (in place), the largest so far, the factor for what was summed, the new sum."""
     now = torch.maximum(largest, similarity.amax(1))
-    weights = similarity.sub_(now[:, None]).exp_()
+    weights = similarity.sub_(now[:, None]).clamp_min_(_NOTHING).exp_()
     shrink = (largest - now).exp()
     return weights, now, shrink, total * shrink + weights.sum(1)
 
