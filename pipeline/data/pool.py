@@ -18,7 +18,7 @@ from pipeline.storage import Location
 _READERS = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RowGroup:
     """The least of a pool that can be read, and the range of its ids."""
 

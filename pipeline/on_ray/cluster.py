@@ -10,7 +10,7 @@ import pyarrow as pa
 import ray
 
 from pipeline.artifacts import CLUSTER_SCHEMA, Clustering, by_sample_id
-from pipeline.cluster import ROWS_AT_ONCE, KMeansResult, choose_backend, default_k, kmeans, kmeans_stream
+from pipeline.cluster import KMeansResult, choose_backend, default_k, kmeans, kmeans_stream
 from pipeline.cluster.umap2d import umap2d
 from pipeline.config import ClusterConfig, RunConfig, store_flag
 from pipeline.errors import InputError
@@ -22,6 +22,8 @@ from pipeline.storage import Location
 CLUSTERS, CENTROIDS = "clusters.parquet", "centroids.parquet"
 HELD_BYTES = 4 << 30
 """Features up to this size are one array in memory; more pass as a stream, where the backend starts from a sample."""
+CHUNK_BYTES = 64 << 20
+"""Of the stream that K-means reads at once: it holds three of them."""
 
 
 def clusters_for(config: RunConfig, size: int) -> int:
@@ -133,7 +135,8 @@ def _kmeans(store: Location, embedded: dict[str, Any], settings: ClusterConfig, 
         and choose_backend(settings.backend).backend == "sklearn"
     )
     if sampled and 4 * embedded["size"] * embedded["dimensions"] > HELD_BYTES:
-        chunks = features_in_id_order(embeddings_stream(store, embedded), ROWS_AT_ONCE)
+        rows = max(1, CHUNK_BYTES // (4 * embedded["dimensions"]))
+        chunks = features_in_id_order(embeddings_stream(store, embedded), rows)
         return kmeans_stream(chunks, k, seed, n_init=settings.n_init, max_iter=settings.max_iter)
     features = all_features(store, embedded)
     if settings.space == "umap2d":

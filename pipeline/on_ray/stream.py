@@ -25,8 +25,8 @@ from pipeline.data.pool import PoolReader, RowGroup
 from pipeline.data.sampler import Sampler
 from pipeline.storage import Location
 
-_BYTES_PER_READ = 32 << 20
-"""Of one task's images, whatever their size: two or three such blocks are on their way at a time."""
+_BYTES_PER_READ = 64 << 20
+"""Of one task's images, whatever their size. Two tasks next to each other both read the row group that they share."""
 
 
 class StreamedPixels:
