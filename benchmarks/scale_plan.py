@@ -32,13 +32,13 @@ EPOCHS = {10**6: 200, 10**7: 100, 10**8: 30, 10**9: 10}
 RECEIPT_BYTES = 53
 """Of ingest, a sample: split, position, SHA-256."""
 SETTLE_BYTES = 370
-"""A sample, while one task seeks duplicates among the receipts and sorts them: measured 364."""
+"""A sample, while one task seeks duplicates among the receipts and sorts them: measured 349 and 364."""
 INDEX_BYTES = 180
 """Of a row group that a reader by id knows: measured 175."""
 QUERY_BYTES = 290
-"""A sample, of which keys of 22 letters take some 50: measured 278."""
+"""A sample, of which keys of 22 letters take some 50: measured 277 and 278."""
 WRITER_SHARE = 1.35
-"""Of a file of features, what who writes it holds: measured 1.31 at 65,536 x 2048."""
+"""Of a file of features, what who writes it holds: measured 1.1 and 1.31 at 65,536 x 2048."""
 MAP_POINTS = 5000
 """Of the report's map of features."""
 
@@ -69,8 +69,8 @@ class Assumed:
     """One compressed source image."""
     decoded: float = 500.0
     """Images of that size decoded and resized, a second and core."""
-    clustered: float = 31_000
-    """Rows in a pass of K-means at K = 30 and D = 2048, a second and core: measured, 80,000 rows in memory."""
+    clustered: float = 30_000
+    """Rows in a pass of K-means at K = 30 and D = 2048, a CPU second: measured, 29,452 and 30,995."""
 
 
 @dataclass(frozen=True)

@@ -84,8 +84,14 @@ class StreamedPixels:
             read_images, fn_args=(reader,), batch_size=None, batch_format="pyarrow", num_cpus=0.25
         )
         batches = iter(stream.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2))
-        for number, (ids, parts) in enumerate(zip(needed, reads, strict=True), start=1):
-            images = np.concatenate([images_of(next(batches)["image"], *self._shape) for _ in parts])
+        for number, ids in enumerate(needed, start=1):
+            # By rows, not by requests: Ray Data cuts what a task returns where it finds it large.
+            images = np.empty((len(ids), *self._shape), np.uint8)
+            arrived = 0
+            while arrived < len(ids):
+                part = images_of(next(batches)["image"], *self._shape)
+                images[arrived : arrived + len(part)] = part
+                arrived += len(part)
             if number == len(needed):
                 # Read to its very end, or Ray Data takes it for abandoned and complains at shutdown.
                 assert next(batches, None) is None
