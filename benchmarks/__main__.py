@@ -29,6 +29,7 @@ ROWS: dict[str, str] = {
     "checkpoint": "checkpoint",
     "decoding": "decoding",
     "sums": "sums",
+    "held": "held",
 }
 """Name -> the module that measures it, in the order of the table."""
 RESULTS = Path(__file__).with_name("RESULTS.md")

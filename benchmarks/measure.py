@@ -122,12 +122,12 @@ def hardware() -> str:
 
 
 def _report(send: Any, call: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    before = _peak()
+    before = peak_bytes()
     began = time.perf_counter()
     result = call(*arguments)
-    send.send((result, time.perf_counter() - began, _peak() - before))
+    send.send((result, time.perf_counter() - began, peak_bytes() - before))
 
 
-def _peak() -> int:
+def peak_bytes() -> int:
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,20 +1,27 @@
-"""The tables of docs/scale.md: what 1 M to 1 B images take, by formula. Nothing here is measured.
+"""The tables of docs/scale.md: what 1 M to 1 B images take, by formula, from assumptions and measured figures.
 
     python -m benchmarks.scale_plan            # print
     python -m benchmarks.scale_plan --write    # put them into docs/scale.md, below its marker
 
 N = images, S = side in pixels, T = temperatures, D = feature dimensions, K = clusters, E = epochs, R = repeats,
-B = batch, W = workers, F = FLOPs of one forward pass. GB are 10^9 bytes, hours are of one device.
+B = batch, W = workers, F = FLOPs of one forward pass. GB are 10^9 bytes, hours are of one device. What is held is
+measured by ``benchmarks.held`` and ``benchmarks.sums``, each beside its formula here.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
+from pipeline.cluster.sklearn_backend import SAMPLE_ROWS
+from pipeline.config import EmbedConfig, IngestConfig
+from pipeline.data.staging import Sizes
 from pipeline.moco.fit import IMAGENET_DRAWS
+from pipeline.on_ray.cluster import CHUNK_BYTES, HELD_BYTES
+from pipeline.on_ray.embed import rows_of_a_file
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "scale.md"
 MARKER = "<!-- tables: python -m benchmarks.scale_plan --write -->"
@@ -22,28 +29,48 @@ SIZES = (10**6, 10**7, 10**8, 10**9)
 SIDES = (28, 64, 224)
 EPOCHS = {10**6: 200, 10**7: 100, 10**8: 30, 10**9: 10}
 """Assumed: the paper's 200 epochs up to 1.28 M draws each; fewer of larger pools, as ImageNet recipes have them."""
+RECEIPT_BYTES = 53
+"""Of ingest, a sample: split, position, SHA-256."""
+SETTLE_BYTES = 370
+"""A sample, while one task seeks duplicates among the receipts and sorts them: measured 349 and 364."""
+INDEX_BYTES = 180
+"""Of a row group that a reader by id knows: measured 175."""
+QUERY_BYTES = 290
+"""A sample, of which keys of 22 letters take some 50: measured 277 and 278."""
+WRITER_SHARE = 1.35
+"""Of a file of features, what who writes it holds: measured 1.1 and 1.31 at 65,536 x 2048."""
+MAP_POINTS = 5000
+"""Of the report's map of features."""
 
 
 @dataclass(frozen=True)
 class Assumed:
-    """Round numbers of November 2026 to multiply with, not quotations; but for the utilisation not measured."""
+    """Prices are round numbers of November 2026 to multiply with, not quotations; measured ones say so."""
 
     gpu_peak: float = 990e12
     """bf16 FLOP/s of one H100 SXM, dense."""
     utilisation: float = 0.062
-    """Share of that peak: measured on an H100 at 28 px and batch 4,096 (RESULTS.md); larger images were not tried."""
+    """Share of that peak in training: measured on an H100 at 28 px and batch 4,096; larger images were not tried."""
+    embedded: float = 346_625
+    """Images of 28 px that the embedder does a second on that card, measured; larger ones at as many FLOP/s."""
+    resident_bytes: float = 40e9
+    """Pools up to this are kept on the device: half of an 80 GB card."""
     gpu_dollars: float = 3.0
     """One such GPU, an hour."""
     core_dollars: float = 0.04
     """One CPU core with 4 GiB, an hour."""
     storage_dollars: float = 0.023
     """One GB on object storage, a month."""
+    put_dollars: float = 5e-6
+    """One PUT or LIST request to it."""
+    get_dollars: float = 0.4e-6
+    """One GET request."""
     source_bytes: float = 50e3
     """One compressed source image."""
     decoded: float = 500.0
     """Images of that size decoded and resized, a second and core."""
-    core_flops: float = 15e9
-    """float32 FLOP/s of one core in a pass of K-means, everything included."""
+    clustered: float = 30_000
+    """Rows in a pass of K-means at K = 30 and D = 2048, a CPU second: measured, 29,452 and 30,995."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +87,43 @@ class Plan:
     parameters: int = 28_000_000
     """Of one encoder with its head."""
     batch: int = 4096
+    queue: int = 65_536
     workers: int = 8
     projection: int = 128
+
+    # ---- ingest ----
 
     @property
     def pool_bytes(self) -> int:
         """3 S^2 N: as stored (noise-like pixels hardly compress), and once more while ingest stages."""
         return 3 * self.side**2 * self.images
+
+    @property
+    def sizes(self) -> Sizes:
+        """Images of a staged file, rows of a pool file and of a row group."""
+        return Sizes.of((self.side, self.side, 3), IngestConfig.rows_per_file)
+
+    @property
+    def pool_files(self) -> int:
+        """N / rows of a file."""
+        return -(-self.images // self.sizes.file)
+
+    @property
+    def receipt_bytes(self) -> int:
+        """53 N, sent to the one task that settles ids."""
+        return RECEIPT_BYTES * self.images
+
+    @property
+    def settle_bytes(self) -> int:
+        """370 N, held by it."""
+        return SETTLE_BYTES * self.images
+
+    @property
+    def ingest_core_hours(self) -> float:
+        """N / decoded."""
+        return self.images / self.assumed.decoded / 3600
+
+    # ---- pretrain ----
 
     @property
     def repeats(self) -> int:
@@ -81,22 +138,41 @@ class Plan:
     @property
     def train_hours(self) -> float:
         """4 F draws / (peak x utilisation): query forward and backward (3 F), key forward (F)."""
-        return self.draws * 4 * forward_flops(self.arch, self.side) / self._gpu_flops / 3600
+        flops = self.assumed.gpu_peak * self.assumed.utilisation
+        return self.draws * 4 * forward_flops(self.arch, self.side) / flops / 3600
 
     @property
-    def embed_hours(self) -> float:
-        """F N / (peak x utilisation)."""
-        return self.images * forward_flops(self.arch, self.side) / self._gpu_flops / 3600
+    def streamed(self) -> bool:
+        """Whether the pool does not fit on the device."""
+        return self.pool_bytes > self.assumed.resident_bytes
 
     @property
-    def ingest_core_hours(self) -> float:
-        """N / decoded."""
-        return self.images / self.assumed.decoded / 3600
+    def read_bytes(self) -> int:
+        """W pools: one a worker where it is kept; R E for each where it is streamed.
+
+        A worker's share of a batch is drawn from all of the shuffle window, so that all row groups have some of it.
+        """
+        return self.workers * self.pool_bytes * (self.repeats * EPOCHS[self.images] if self.streamed else 1)
 
     @property
-    def cluster_core_hours(self) -> float:
-        """12 passes of 2 N K D: ten of Lloyd, the last assignment, and one that draws the sample."""
-        return 12 * 2 * self.images * self.k * self.dimensions / self.assumed.core_flops / 3600
+    def needed_share(self) -> float:
+        """2/W - 1/W^2 of all images: a worker's part of the batch as queries, and its part of the shuffled one."""
+        return 2 / self.workers - 1 / self.workers**2
+
+    @property
+    def shipped_bytes_an_epoch(self) -> float:
+        """(2 - 1/W) R pools, from who reads to who trains, where the pool is streamed."""
+        return self.workers * self.needed_share * self.repeats * self.pool_bytes if self.streamed else 0
+
+    @property
+    def id_list_bytes(self) -> float:
+        """8 (2/W - 1/W^2) R N: a streaming worker's requests of an epoch; as much again in the object store."""
+        return 8 * self.needed_share * self.repeats * self.images if self.streamed else 0
+
+    @property
+    def index_bytes(self) -> int:
+        """180 a row group, in every worker that reads by id."""
+        return INDEX_BYTES * -(-self.images // self.sizes.group)
 
     @property
     def sums_bytes(self) -> int:
@@ -106,9 +182,9 @@ class Plan:
 
     @property
     def checkpoint_bytes(self) -> int:
-        """Two encoders, the momentum, and the sums between epochs: (16 T + 8) N where R = 1, else (32 T + 16) N."""
+        """Two encoders, the momentum, the queue, and the sums between epochs: (16 T + 8) N; R > 1: (32 T + 16) N."""
         each = 16 * self.temperatures + 8 if self.repeats == 1 else 32 * self.temperatures + 16
-        return 3 * 4 * self.parameters + each * self.images
+        return 3 * 4 * self.parameters + 4 * self.queue * self.projection + each * self.images
 
     @property
     def sent_bytes_a_step(self) -> float:
@@ -123,8 +199,16 @@ class Plan:
 
     @property
     def confidence_bytes(self) -> int:
-        """48 T N before compression."""
+        """48 T N before compression; written a million rows at a time."""
         return 48 * self.temperatures * self.images
+
+    # ---- embed, cluster, query, report ----
+
+    @property
+    def embed_hours(self) -> float:
+        """N / embedded, by F."""
+        larger = forward_flops(self.arch, self.side) / forward_flops(self.arch, 28)
+        return self.images * larger / self.assumed.embedded / 3600
 
     @property
     def feature_bytes(self) -> int:
@@ -132,31 +216,70 @@ class Plan:
         return 4 * self.dimensions * self.images
 
     @property
+    def feature_writer_bytes(self) -> int:
+        """1.35 of a file, which has 65,536 rows and 512 MiB at most."""
+        rows = rows_of_a_file(EmbedConfig.rows_per_file, self.images, self.dimensions)
+        return int(WRITER_SHARE * 4 * self.dimensions * rows)
+
+    @property
+    def features_held(self) -> bool:
+        """Whether the cluster stage has them in one array: up to 4 GiB."""
+        return self.feature_bytes <= HELD_BYTES
+
+    @property
     def cluster_bytes(self) -> int:
-        """Features up to 4 GiB are held, beyond them only labels and distances: 40 N."""
-        held = self.feature_bytes if self.feature_bytes <= 4 << 30 else 0
-        return held + 40 * self.images
+        """Features or three chunks of 64 MiB; three samples of max(20,000, 100 K) rows; labels and distances, 40 N."""
+        sample = 4 * self.dimensions * min(self.images, max(SAMPLE_ROWS, 100 * self.k))
+        return (self.feature_bytes if self.features_held else 3 * CHUNK_BYTES) + 3 * sample + 40 * self.images
+
+    @property
+    def cluster_store_bytes(self) -> int:
+        """4 D N where they are not held: sorted once by an all-to-all exchange, then kept by Ray, on disk or not."""
+        return 0 if self.features_held else self.feature_bytes
+
+    @property
+    def cluster_core_hours(self) -> float:
+        """12 passes: ten of Lloyd, the last assignment, and one that draws the sample. For K = 30 and D = 2048."""
+        return 12 * self.images / self.assumed.clustered / 3600
 
     @property
     def query_bytes(self) -> int:
-        """(48 + 16 + 5 x 8 + 2 x 24) N: one temperature's rows, clusters, the view, its sorts; keys come on top."""
-        return (48 + 16 + 40 + 48) * self.images
+        """290 N with keys of 22 letters: one temperature's rows, clusters, the view, its sorts, the order."""
+        return QUERY_BYTES * self.images
+
+    @property
+    def map_bytes(self) -> float:
+        """Features that the report reads, at most: the row groups (8 MiB) that 5,000 random samples lie in."""
+        groups = self.feature_bytes / (8 << 20)
+        return self.feature_bytes * (1 - (1 - 1 / groups) ** MAP_POINTS)
+
+    # ---- money ----
+
+    @property
+    def request_dollars(self) -> float:
+        """GET: each source, staged file, and twice each row group that pretraining reads. PUT: staged and pool files.
+
+        LIST: a thousand sources at a time.
+        """
+        staged, groups = self.images / self.sizes.staged, self.images / self.sizes.group
+        reads = self.read_bytes / self.pool_bytes
+        gets, puts = self.images + staged + 2 * groups * reads, staged + self.pool_files + self.images / 1000
+        return gets * self.assumed.get_dollars + puts * self.assumed.put_dollars
 
     @property
     def dollars(self) -> dict[str, float]:
-        """By stage; storage is the pool and the features for one month."""
+        """By stage; storage for one month: pool and features, and the sources beside them."""
         prices = self.assumed
+        month = prices.storage_dollars / 1e9
         return {
             "ingest": self.ingest_core_hours * prices.core_dollars,
             "pretrain": self.train_hours * prices.gpu_dollars,
             "embed": self.embed_hours * prices.gpu_dollars,
             "cluster": self.cluster_core_hours * prices.core_dollars,
-            "storage": (self.pool_bytes + self.feature_bytes) / 1e9 * prices.storage_dollars,
+            "requests": self.request_dollars,
+            "storage a month": (self.pool_bytes + self.feature_bytes) * month,
+            "sources a month": self.images * prices.source_bytes * month,
         }
-
-    @property
-    def _gpu_flops(self) -> float:
-        return self.assumed.gpu_peak * self.assumed.utilisation
 
 
 @lru_cache
@@ -176,61 +299,66 @@ def tables() -> str:
     """All tables, as Markdown."""
     plans = [Plan(images, side) for images in SIZES for side in SIDES]
     flops = ", ".join(f"{forward_flops('resnet50', side) / 1e9:.2f} at {side} px" for side in SIDES)
+    epochs = ", ".join(f"{epochs} of {images:,}" for images, epochs in EPOCHS.items())
+    by_images = [Plan(images, 28) for images in SIZES]
     parts = [
         _table("Assumptions", ["what", "value"], [[name, f"{value:g}"] for name, value in vars(Assumed()).items()]),
-        f"GFLOP of one forward pass of ResNet-50 (counted, not assumed): {flops}. Epochs: "
-        + ", ".join(f"{epochs} of {images:,}" for images, epochs in EPOCHS.items())
-        + ".",
-        _table(
+        f"GFLOP of one forward pass of ResNet-50 (counted, not assumed): {flops}. Epochs: {epochs}.",
+        _by_size(
             "By image size: bytes and GPU hours",
-            ["images", "px", "pool GB", "source GB read", "pretrain GPU h", "GPU h an epoch", "embed GPU h"],
-            [
-                [
-                    f"{p.images:,}",
-                    str(p.side),
-                    _gb(p.pool_bytes),
-                    _gb(p.images * p.assumed.source_bytes),
-                    _number(p.train_hours),
-                    _number(p.train_hours / EPOCHS[p.images]),
-                    _number(p.embed_hours),
-                ]
-                for p in plans
-            ],
+            plans,
+            {
+                "pool GB": lambda p: _gb(p.pool_bytes),
+                "source GB read": lambda p: _gb(p.images * p.assumed.source_bytes),
+                "pool files": lambda p: f"{p.pool_files:,}",
+                "pretrain GPU h": lambda p: _number(p.train_hours),
+                "GPU h an epoch": lambda p: _number(p.train_hours / EPOCHS[p.images]),
+                "embed GPU h": lambda p: _number(p.embed_hours),
+            },
         ),
-        _table(
+        _by_size(
+            "By image size: how pre-training gets at the pool (W = 8)",
+            plans,
+            {
+                "pool": lambda p: "streamed" if p.streamed else "kept",
+                "GB read in all": lambda p: _gb(p.read_bytes),
+                "GB through Ray an epoch": lambda p: _gb(p.shipped_bytes_an_epoch),
+                "GB of ids a worker": lambda p: _gb(p.id_list_bytes),
+                "GB of index a worker": lambda p: _gb(p.index_bytes),
+            },
+        ),
+        _by_size(
             "By image size: dollars (arithmetic on the assumptions)",
-            ["images", "px", "ingest", "pretrain", "embed", "cluster", "storage a month"],
-            [[f"{p.images:,}", str(p.side), *(_number(value) for value in p.dollars.values())] for p in plans],
+            plans,
+            {name: partial(_dollars, name=name) for name in plans[0].dollars},
         ),
-        _table(
-            "By number of images alone (T = 4, D = 2048, K = 30): GB",
-            [
-                "images",
-                "sums a device",
-                "checkpoint",
-                "sent a worker and epoch",
-                "all-reduced an epoch",
-                "confidence table",
-                "features",
-                "cluster holds",
-                "query holds",
-                "cluster core h",
-            ],
-            [
-                [
-                    f"{p.images:,}",
-                    _gb(p.sums_bytes),
-                    _gb(p.checkpoint_bytes),
-                    _gb(p.sent_bytes_a_step * (p.images * p.repeats // p.batch)),
-                    _gb(p.summed_bytes_an_epoch),
-                    _gb(p.confidence_bytes),
-                    _gb(p.feature_bytes),
-                    _gb(p.cluster_bytes),
-                    _gb(p.query_bytes),
-                    _number(p.cluster_core_hours),
-                ]
-                for p in (Plan(images, 28) for images in SIZES)
-            ],
+        _by_size(
+            "By number of images alone (T = 4, W = 8): GB",
+            by_images,
+            {
+                "receipts": lambda p: _gb(p.receipt_bytes),
+                "settling holds": lambda p: _gb(p.settle_bytes),
+                "sums a device": lambda p: _gb(p.sums_bytes),
+                "checkpoint": lambda p: _gb(p.checkpoint_bytes),
+                "sent a worker and epoch": lambda p: _gb(p.sent_bytes_a_step * (p.images * p.repeats // p.batch)),
+                "all-reduced an epoch": lambda p: _gb(p.summed_bytes_an_epoch),
+                "confidence table": lambda p: _gb(p.confidence_bytes),
+                "query holds": lambda p: _gb(p.query_bytes),
+            },
+            side=False,
+        ),
+        _by_size(
+            "By number of images alone (D = 2048, K = 30): GB",
+            by_images,
+            {
+                "features": lambda p: _gb(p.feature_bytes),
+                "who writes them holds": lambda p: _gb(p.feature_writer_bytes),
+                "cluster holds": lambda p: _gb(p.cluster_bytes),
+                "cluster in Ray's object store": lambda p: _gb(p.cluster_store_bytes),
+                "cluster core h": lambda p: _number(p.cluster_core_hours),
+                "report reads of features": lambda p: _gb(p.map_bytes),
+            },
+            side=False,
         ),
     ]
     return "\n\n".join(parts) + "\n"
@@ -243,6 +371,19 @@ def main() -> None:
         DOCUMENT.write_text(f"{DOCUMENT.read_text().partition(MARKER)[0]}{MARKER}\n\n{tables()}")
     else:
         print(tables())
+
+
+def _by_size(title: str, plans: list[Plan], columns: dict[str, Callable[[Plan], str]], side: bool = True) -> str:
+    """A row a plan; ``columns`` by their heads."""
+    rows = [
+        [f"{plan.images:,}", *([str(plan.side)] if side else []), *(cell(plan) for cell in columns.values())]
+        for plan in plans
+    ]
+    return _table(title, ["images", *(["px"] if side else []), *columns], rows)
+
+
+def _dollars(plan: Plan, name: str) -> str:
+    return _number(plan.dollars[name])
 
 
 def _table(title: str, head: list[str], rows: list[list[str]]) -> str:

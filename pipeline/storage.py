@@ -12,7 +12,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,6 +37,8 @@ from botocore.exceptions import (
 from pipeline.errors import InputError
 
 _NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError, ProfileNotFound, CredentialRetrievalError)
+_GROUP_BYTES = 8 << 20
+"""Of a Parquet row group's values, as in a pool's files."""
 _CONFLICT_SECONDS = 0.1
 """Between two tries where S3 says that another conditional put of the same key is under way."""
 
@@ -195,12 +197,23 @@ class Location:
         self.write_bytes(name, _json_bytes(value))
 
     def write_table(self, name: str, table: pa.Table) -> None:
-        """``write_bytes`` of ``table`` as a Parquet file."""
-        sink = pa.BufferOutputStream()
+        """``write_tables`` of one."""
+        self.write_tables(name, table.schema, [table])
+
+    def write_tables(self, name: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
+        """One Parquet file of all their rows, whole or not at all. Holds one of the tables and a row group's pages.
+
+        A row group has ``_GROUP_BYTES`` at most (one row at least), which is what its readers hold.
+        """
         # Of texts only: numbers that hardly repeat take three times as long with a dictionary, and more room.
-        texts = [column.name for column in table.schema if pa.types.is_string(column.type)]
-        pq.write_table(table, sink, compression="zstd", use_dictionary=texts or False)
-        self.write_bytes(name, sink.getvalue())
+        texts = [column.name for column in schema if pa.types.is_string(column.type)]
+        with (
+            self.writing(name) as path,
+            pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=texts or False) as writer,
+        ):
+            for table in tables:
+                rows = max(1, _GROUP_BYTES * len(table) // max(1, table.nbytes))
+                writer.write_table(table, row_group_size=rows)
 
     def put_if_absent(self, name: str, value: Any) -> bool:
         """Write ``value`` as JSON unless the file exists already: of several writers one wins.

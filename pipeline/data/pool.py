@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,12 +18,34 @@ from pipeline.storage import Location
 _READERS = 8
 
 
-@dataclass(frozen=True)
-class _RowGroup:
+@dataclass(frozen=True, slots=True)
+class RowGroup:
+    """The least of a pool that can be read, and the range of its ids."""
+
     file: str
     number: int
     lowest: int
     highest: int
+
+
+class _Index:
+    """All row groups of a split, by lowest id; found by id without a look at every one."""
+
+    def __init__(self, groups: list[RowGroup]) -> None:
+        self._groups = sorted(groups, key=lambda group: group.lowest)
+        self._lowest = np.array([group.lowest for group in self._groups], np.int64)
+        self._highest = np.array([group.highest for group in self._groups], np.int64)
+        self._highest_so_far = np.maximum.accumulate(self._highest)
+
+    def holding(self, wanted: Int64) -> list[RowGroup]:
+        """Those whose range holds one of ``wanted`` (n,), ascending."""
+        if not len(wanted):
+            return []
+        first = int(np.searchsorted(self._highest_so_far, wanted[0]))
+        near = slice(first, int(np.searchsorted(self._lowest, wanted[-1], side="right")))
+        before = np.searchsorted(wanted, self._lowest[near])
+        upto = np.searchsorted(wanted, self._highest[near], side="right")
+        return [self._groups[first + place] for place in np.flatnonzero(before < upto)]
 
 
 @dataclass(frozen=True)
@@ -33,24 +55,35 @@ class PoolReader:
     store: Location
     manifest: PoolManifest
 
-    def images(self, ids: Int64, split: str = "train") -> Uint8:
+    def images(self, ids: Int64, split: str = "train", groups: Sequence[RowGroup] | None = None) -> Uint8:
         """(n, H, W, C) of the samples ``ids`` (n,), in that order, repeats allowed.
 
         Reads only row groups that hold one of them, one at a time.
+
+        Args:
+            groups: what ``row_groups_with`` says of the ids, for who was sent it: to find it out anew is to open every
+                file of the pool.
 
         Raises:
             ValueError: an id that the split does not have.
         """
         wanted, place = self._wanted(ids, split)
         images = np.empty((len(wanted), *self._shape), np.uint8)
-        for at, rows, table in self._rows(wanted, split, "image"):
+        if groups is None:
+            groups = self.row_groups_with(wanted, split)
+        for at, rows, table in self._rows(wanted, groups, "image"):
             images[at] = images_of(table["image"], *self._shape)[rows]
         return images if _is_identity(place) else images[place]
 
     def row_groups(self, split: str = "train") -> Iterator[tuple[Int64, Uint8]]:
         """Every sample of the split once, as they lie in the files: (ids (m,), images (m, H, W, C))."""
-        for ids, rows, table in self._rows(np.arange(self.manifest.splits[split]), split, "image"):
-            yield ids, images_of(table["image"], *self._shape)[rows]
+        ids = np.arange(self.manifest.splits[split])
+        for at, rows, table in self._rows(ids, self.row_groups_with(ids, split), "image"):
+            yield at, images_of(table["image"], *self._shape)[rows]
+
+    def row_groups_with(self, ids: Int64, split: str = "train") -> list[RowGroup]:
+        """Where the samples ``ids`` (n,) lie. The first call opens every file of the split."""
+        return self._index(split).holding(np.unique(ids))
 
     def keys(self, ids: Int64, split: str = "train") -> pa.ChunkedArray:
         """The keys (n,) of the samples ``ids`` (n,), in that order, as Arrow has them: no Python object a sample.
@@ -59,7 +92,8 @@ class PoolReader:
             ValueError: an id that the split does not have.
         """
         wanted, place = self._wanted(ids, split)
-        found = [(at, table["key"].take(pa.array(rows))) for at, rows, table in self._rows(wanted, split, "key")]
+        groups = self.row_groups_with(wanted, split)
+        found = [(at, table["key"].take(pa.array(rows))) for at, rows, table in self._rows(wanted, groups, "key")]
         row_of = np.empty(len(wanted), np.int64)
         row_of[np.concatenate([np.empty(0, np.int64), *(at for at, _ in found)])] = np.arange(len(wanted))
         keys = pa.chunked_array([chunk for _, column in found for chunk in column.chunks], pa.string())
@@ -85,13 +119,11 @@ class PoolReader:
         wanted, place = np.unique(ids, return_inverse=True)
         return wanted, place
 
-    def _rows(self, wanted: Int64, split: str, column: str) -> Iterator[tuple[Int64, Int64, pa.Table]]:
+    def _rows(self, wanted: Int64, groups: Sequence[RowGroup], column: str) -> Iterator[tuple[Int64, Int64, pa.Table]]:
         """Row group by row group: (places among ``wanted``, the rows that go there, the group's table)."""
         found = 0
         opened: tuple[str, pq.ParquetFile] | None = None
-        for group in self._row_groups(split):
-            if not np.searchsorted(wanted, group.lowest) < np.searchsorted(wanted, group.highest, side="right"):
-                continue
+        for group in groups:
             if opened is None or opened[0] != group.file:
                 opened = (group.file, self._open(group.file))
             table = opened[1].read_row_group(group.number, columns=["sample_id", column])
@@ -100,21 +132,23 @@ class PoolReader:
             rows = np.flatnonzero((at < len(wanted)) & (wanted[np.minimum(at, len(wanted) - 1)] == ids))
             found += len(rows)
             yield at[rows], rows, table
-        assert found == len(wanted), f"{found} of {len(wanted)} samples are in {self.manifest.folder}/{split}"
+        assert found == len(wanted), f"{found} of {len(wanted)} samples are in {self.manifest.folder}"
 
-    def _row_groups(self, split: str) -> list[_RowGroup]:
+    def _index(self, split: str) -> _Index:
         if split not in self._known:
             names = [name for name, _, _ in self.store.files(f"{self.manifest.folder}/{split}")]
             paths = [f"{self.manifest.folder}/{split}/{name}" for name in names if name.endswith(".parquet")]
             with ThreadPoolExecutor(_READERS) as readers:
-                self._known[split] = [group for groups in readers.map(self._groups_of, paths) for group in groups]
+                self._known[split] = _Index(
+                    [group for groups in readers.map(self._groups_of, paths) for group in groups]
+                )
         return self._known[split]
 
     @cached_property
-    def _known(self) -> dict[str, list[_RowGroup]]:
+    def _known(self) -> dict[str, _Index]:
         return {}
 
-    def _groups_of(self, file: str) -> list[_RowGroup]:
+    def _groups_of(self, file: str) -> list[RowGroup]:
         """The id range of each row group, from the file's statistics; unknown ranges are all ids."""
         metadata = self._open(file).metadata
         column = metadata.schema.names.index("sample_id")
@@ -123,7 +157,7 @@ class PoolReader:
             statistics = metadata.row_group(number).column(column).statistics
             known = statistics is not None and statistics.has_min_max
             lowest, highest = (statistics.min, statistics.max) if known else (0, np.iinfo(np.int64).max)
-            groups.append(_RowGroup(file, number, lowest, highest))
+            groups.append(RowGroup(file, number, lowest, highest))
         return groups
 
     def _open(self, file: str) -> pq.ParquetFile:

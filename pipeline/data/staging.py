@@ -4,7 +4,7 @@ First every piece is staged as one Parquet file by *position*, and leaves receip
 sha256, reason). When all receipts are there, rejected images and duplicates are known and the dense
 ``sample_id`` of all others is their place in position order. Then each pool file is written from the
 few staged files that its positions lie in. So ids never depend on who finished when, and nothing but the
-receipts (40 bytes a sample) is ever held whole.
+receipts (53 bytes a sample) is ever held whole.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ an epoch draws a sample once at most, as all large pools do, 16 T + 8 and 8 T + 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,7 @@ from pipeline import dist
 from pipeline.artifacts import CONFIDENCE_SCHEMA, Float64
 
 _ROWS_AT_ONCE = 1 << 20
-"""Samples folded at a time at the end of an epoch, so that what is held in between does not grow with N."""
+"""Samples folded at the end of an epoch, or tabulated, at a time: what is held in between does not grow with N."""
 
 
 class ConfidenceAccumulator(nn.Module):
@@ -97,24 +97,24 @@ class ConfidenceAccumulator(nn.Module):
 
     def table(self) -> pa.Table:
         """One row a sample and temperature (CONFIDENCE_SCHEMA)."""
-        draws = self.draws.cpu().numpy()
-        epochs = draws if self._once else self.epochs.cpu().numpy()
-        parts = []
-        for column, temperature in enumerate(self.temperatures):
-            confidence, variability = _moments(epochs, self.epoch_sum[:, column], self.epoch_squares[:, column])
-            over_draws = variability
-            if not self._once:
-                _, over_draws = _moments(draws, self.draw_sum[:, column], self.draw_squares[:, column])
-            values = [
-                np.arange(len(draws)),
-                np.full(len(draws), temperature),
-                draws,
-                confidence,
-                variability,
-                over_draws,
-            ]
-            parts.append(pa.table(values, schema=CONFIDENCE_SCHEMA))
-        return pa.concat_tables(parts)
+        return pa.concat_tables(self.tables()) if len(self.draws) else CONFIDENCE_SCHEMA.empty_table()
+
+    def tables(self) -> Iterator[pa.Table]:
+        """``table`` in parts, temperature after temperature: what is held beside the sums does not grow with N."""
+        for column in range(len(self.temperatures)):
+            for start in range(0, len(self.draws), _ROWS_AT_ONCE):
+                yield self._part(column, slice(start, start + _ROWS_AT_ONCE))
+
+    def _part(self, column: int, rows: slice) -> pa.Table:
+        draws = self.draws[rows].cpu().numpy()
+        epochs = draws if self._once else self.epochs[rows].cpu().numpy()
+        confidence, variability = _moments(epochs, self.epoch_sum[rows, column], self.epoch_squares[rows, column])
+        over_draws = variability
+        if not self._once:
+            _, over_draws = _moments(draws, self.draw_sum[rows, column], self.draw_squares[rows, column])
+        ids = np.arange(rows.start, rows.start + len(draws))
+        temperature = np.full(len(draws), self.temperatures[column])
+        return pa.table([ids, temperature, draws, confidence, variability, over_draws], schema=CONFIDENCE_SCHEMA)
 
 
 def _moments(count: np.ndarray, total: Tensor, squares: Tensor) -> tuple[Float64, Float64]:

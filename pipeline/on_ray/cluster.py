@@ -22,7 +22,7 @@ from pipeline.storage import Location
 CLUSTERS, CENTROIDS = "clusters.parquet", "centroids.parquet"
 HELD_BYTES = 4 << 30
 """Features up to this size are one array in memory; more pass as a stream, where the backend starts from a sample."""
-_CHUNK_BYTES = 64 << 20
+CHUNK_BYTES = 64 << 20
 """Of the stream that K-means reads at once: it holds three of them."""
 
 
@@ -135,7 +135,7 @@ def _kmeans(store: Location, embedded: dict[str, Any], settings: ClusterConfig, 
         and choose_backend(settings.backend).backend == "sklearn"
     )
     if sampled and 4 * embedded["size"] * embedded["dimensions"] > HELD_BYTES:
-        rows = max(1, _CHUNK_BYTES // (4 * embedded["dimensions"]))
+        rows = max(1, CHUNK_BYTES // (4 * embedded["dimensions"]))
         chunks = features_in_id_order(embeddings_stream(store, embedded), rows)
         return kmeans_stream(chunks, k, seed, n_init=settings.n_init, max_iter=settings.max_iter)
     features = all_features(store, embedded)

@@ -25,6 +25,8 @@ from pipeline.storage import Location
 
 _FEWEST_ROWS = 1024
 """In a file, so that a small pool's features are one."""
+_FILE_BYTES = 512 << 20
+"""Of a file's features, at most: who writes one holds it whole."""
 _FILES_TO_TELL = 50
 """As many files at least as a large pool's features come in: progress is told by what is written."""
 
@@ -60,7 +62,7 @@ def _embed(
     source, columns = f"{pool.folder}/train", ["sample_id", "image"]
     shape = (pool.height, pool.width, pool.channels)
     embedder = (store, f"{trained['files']}/{WEIGHTS}", trained["arch"], shape)
-    rows = min(config.embed.rows_per_file, max(_FEWEST_ROWS, -(-pool.size // _FILES_TO_TELL)))
+    rows = rows_of_a_file(config.embed.rows_per_file, pool.size, trained["dimensions"])
     if only_this_machine():
         progress = Progress("embed", pool.size, say)
         features = map(_EmbedImages(*embedder), store.batches(source, columns, config.embed.batch_size))
@@ -80,6 +82,11 @@ def _embed(
         written = mapped.map_batches(_write, fn_args=(store, files), batch_size=rows, batch_format="pyarrow")
         follow(written, "embed", pool.size, say)
     return {"size": pool.size, "dimensions": trained["dimensions"]}
+
+
+def rows_of_a_file(most: int, size: int, dimensions: int) -> int:
+    """Rows of one file of features: ``most``, or fewer where N = ``size`` is small or D = ``dimensions`` large."""
+    return min(most, max(1, _FILE_BYTES // (4 * dimensions)), max(_FEWEST_ROWS, -(-size // _FILES_TO_TELL)))
 
 
 def _gathered(tables: Iterable[pa.Table], rows: int, dimensions: int) -> Iterator[pa.Table]:

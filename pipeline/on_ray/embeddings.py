@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import ray.data
 
 from pipeline.artifacts import Float32, Int64, features_of
@@ -75,15 +76,19 @@ def features_in_id_order(stream: ray.data.Dataset, rows: int) -> Chunks:
 
 
 def features_of_samples(store: Location, embedded: dict[str, Any], ids: Int64) -> Float32:
-    """The features (n, D) of some samples, in the order of their ids (n,); no more than those leave the workers."""
-    wanted = pa.array(ids)
+    """The features (n, D) of some samples, in the order of their ids (n,).
+
+    Reads all ids, and of the features only row groups that hold one of the samples.
+    """
+    files, wanted = [name for name, _, _ in store.files(embedded["files"])], pa.array(ids)
     if only_this_machine():
-        found = pa.concat_tables(_only(table, wanted) for table in _tables(store, embedded))
+        found = pa.concat_tables(_rows_of(store, f"{embedded['files']}/{name}", wanted) for name in files)
     else:
-        chosen = embeddings_stream(store, embedded).map_batches(
-            _only, fn_args=(wanted,), batch_size=None, batch_format="pyarrow"
+        look = {"store": store, "folder": embedded["files"], "ids": wanted}
+        tables = ray.data.from_items([{"file": name} for name in files]).map_batches(
+            _rows_of_files, fn_kwargs=look, batch_size=1, batch_format="pyarrow"
         )
-        found = pa.concat_tables(chosen.iter_batches(batch_size=None, batch_format="pyarrow"))
+        found = pa.concat_tables(tables.iter_batches(batch_size=None, batch_format="pyarrow"))
     found = found.sort_by("sample_id")
     features = features_of(found["features"])
     return np.asarray(features[np.searchsorted(np.asarray(found["sample_id"]), ids)])
@@ -97,5 +102,18 @@ def _tables(store: Location, embedded: dict[str, Any]) -> Iterator[pa.Table]:
         yield from embeddings_stream(store, embedded).iter_batches(batch_size=None, batch_format="pyarrow")
 
 
-def _only(table: pa.Table, ids: pa.Array) -> pa.Table:
-    return table.filter(pc.is_in(table["sample_id"], ids))
+def _rows_of_files(batch: pa.Table, store: Location, folder: str, ids: pa.Array) -> pa.Table:
+    return pa.concat_tables(_rows_of(store, f"{folder}/{name}", ids) for name in batch["file"].to_pylist())
+
+
+def _rows_of(store: Location, file: str, ids: pa.Array) -> pa.Table:
+    """The rows of one file whose sample is among ``ids``; holds a row group."""
+    with store.open(file) as source:
+        parquet = pq.ParquetFile(source)
+        found = [parquet.schema_arrow.empty_table()]
+        for group in range(parquet.num_row_groups):
+            # Not by the group's statistics: where several wrote at a time, the ids in a group may lie far apart.
+            here = pc.is_in(parquet.read_row_group(group, columns=["sample_id"])["sample_id"], ids)
+            if pc.any(here).as_py():
+                found.append(parquet.read_row_group(group).filter(here))
+    return pa.concat_tables(found)

@@ -62,7 +62,8 @@ def _report_data(
     trained, clustered = results["pretrain"], results["clusters"]
     view = pool_view(store, trained, clustered, config.query.temperature)
     assert view.cluster is not None and view.confidence is not None and view.variability is not None
-    order = store.read_table(f"{results['query']['folder']}/{ORDER}").sort_by("rank").slice(0, config.query.budget)
+    asked_for = ("rank", 1, config.query.budget)
+    order = store.read_table(f"{results['query']['folder']}/{ORDER}", between=asked_for).sort_by("rank")
     ids = np.asarray(order["sample_id"])
     reader = PoolReader(store, pool)
     return ReportData(

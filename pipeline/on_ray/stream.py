@@ -1,13 +1,17 @@
 """A pool that does not fit in memory, streamed through Ray Data to one training worker.
 
 The sampler shuffles inside windows of the pool, so windows are read in order, each once a repeat.
-What a worker needs of a window is known in advance: only those images travel to it.
+What a worker needs of a window is known in advance: only those images travel to it. Who reads them is told
+in which row groups they lie: a task that had to find out would open every file of the pool, and all tasks
+together as many as the square of the pool.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import asdict
 
 import numpy as np
 import pyarrow as pa
@@ -17,11 +21,12 @@ from torch import Tensor
 
 from pipeline import device as devices
 from pipeline.artifacts import Int64, PoolManifest, Uint8, image_column, images_of
-from pipeline.data.pool import PoolReader
+from pipeline.data.pool import PoolReader, RowGroup
 from pipeline.data.sampler import Sampler
 from pipeline.storage import Location
 
-_ROWS_PER_READ = 8192
+_BYTES_PER_READ = 64 << 20
+"""Of one task's images, whatever their size. Two tasks next to each other both read the row group that they share."""
 
 
 class StreamedPixels:
@@ -42,8 +47,10 @@ class StreamedPixels:
         epochs: int,
         device: torch.device,
     ) -> None:
+        self._store, self._manifest = store, manifest
         self._reader = PoolReader(store, manifest)
         self._shape = (manifest.height, manifest.width, manifest.channels)
+        self._rows_per_read = max(1, _BYTES_PER_READ // math.prod(self._shape))
         self._sampler, self._mine, self._device = sampler, mine, device
         self._arriving = (window for epoch in range(first_epoch, epochs) for window in self._stream(epoch))
         self._windows: deque[tuple[Int64, Uint8]] = deque()
@@ -66,17 +73,25 @@ class StreamedPixels:
         """The epoch's windows: (ids ascending, images (n, H, W, C))."""
         needed, at_once = needed_by_window(self._sampler, epoch, self._mine)
         self._held = max(self._held, at_once)
-        reads = [np.array_split(ids, -(-len(ids) // _ROWS_PER_READ)) for ids in needed]
+        reads = [np.array_split(ids, -(-len(ids) // self._rows_per_read)) for ids in needed]
         context = ray.data.DataContext.get_current()
         context.execution_options.preserve_order = True
         context.enable_progress_bars = False
-        tables = [pa.table({"sample_id": part}) for parts in reads for part in parts]
-        stream = ray.data.from_arrow(tables).map_batches(
-            _read_images, fn_args=(self._reader,), batch_size=None, batch_format="pyarrow", num_cpus=0.25
+        requests = [request(self._reader, part) for parts in reads for part in parts]
+        # A reader of their own: it travels with every task, and this one knows all row groups of the pool.
+        reader = PoolReader(self._store, self._manifest)
+        stream = ray.data.from_arrow(requests).map_batches(
+            read_images, fn_args=(reader,), batch_size=None, batch_format="pyarrow", num_cpus=0.25
         )
         batches = iter(stream.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2))
-        for number, (ids, parts) in enumerate(zip(needed, reads, strict=True), start=1):
-            images = np.concatenate([images_of(next(batches)["image"], *self._shape) for _ in parts])
+        for number, ids in enumerate(needed, start=1):
+            # By rows, not by requests: Ray Data cuts what a task returns where it finds it large.
+            images = np.empty((len(ids), *self._shape), np.uint8)
+            arrived = 0
+            while arrived < len(ids):
+                part = images_of(next(batches)["image"], *self._shape)
+                images[arrived : arrived + len(part)] = part
+                arrived += len(part)
             if number == len(needed):
                 # Read to its very end, or Ray Data takes it for abandoned and complains at shutdown.
                 assert next(batches, None) is None
@@ -108,9 +123,17 @@ def needed_by_window(sampler: Sampler, epoch: int, mine: slice) -> tuple[list[In
     return needed, at_once
 
 
-def _read_images(ids: pa.Table, reader: PoolReader) -> pa.Table:
-    wanted = np.asarray(ids["sample_id"])
-    return pa.table({"sample_id": wanted, "image": image_column(reader.images(wanted))})
+def request(reader: PoolReader, ids: Int64) -> pa.Table:
+    """One row: the samples ``ids`` (n,), and the row groups that they lie in."""
+    groups = [asdict(group) for group in reader.row_groups_with(ids)]
+    return pa.table({"sample_id": pa.array([ids]), "groups": [groups]})
+
+
+def read_images(request: pa.Table, reader: PoolReader) -> pa.Table:
+    """The samples of a ``request``: sample_id and image."""
+    ids = np.asarray(request["sample_id"].combine_chunks().flatten())
+    groups = [RowGroup(**group) for group in request["groups"][0].as_py()]
+    return pa.table({"sample_id": ids, "image": image_column(reader.images(ids, groups=groups))})
 
 
 def _take(window: tuple[Int64, Uint8], ids: Int64, images: Uint8, missing: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from safetensors.torch import save
 
 from pipeline import device as devices
 from pipeline import dist
-from pipeline.artifacts import fingerprint
+from pipeline.artifacts import CONFIDENCE_SCHEMA, fingerprint
 from pipeline.checkpoint import Checkpoint, CheckpointWriter
 from pipeline.data.pool import PoolReader
 from pipeline.machine import cores
@@ -107,9 +107,10 @@ def _keep(final: Checkpoint, plan: WorkerPlan) -> None:
     store, files, task = plan.store, plan.files, plan.task
     encoder = encoder_weights(final)
     weights = save({name: tensor.cpu().contiguous() for name, tensor in encoder.items()})
-    confidence = ConfidenceAccumulator(task.size, task.config.confidence_temperatures, task.config.repeats)
-    confidence.load_state_dict(final.part("confidence"))
+    with torch.device("meta"):  # no second set of sums: the checkpoint's own are taken as they are
+        confidence = ConfidenceAccumulator(task.size, task.config.confidence_temperatures, task.config.repeats)
+    confidence.load_state_dict(final.part("confidence"), assign=True)
     store.write_bytes(f"{files}/{WEIGHTS}", weights)
-    store.write_table(f"{files}/{CONFIDENCE}", confidence.table())
+    store.write_tables(f"{files}/{CONFIDENCE}", CONFIDENCE_SCHEMA, confidence.tables())
     store.write_json(f"{files}/{HISTORY}", final.facts["history"])
     store.write_json(f"{files}/{KEPT}", {"weights": fingerprint(weights), "dimensions": len(encoder["fc.0.bias"])})

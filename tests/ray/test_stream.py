@@ -46,6 +46,23 @@ def test_every_batch_arrives_as_it_lies_in_the_pool(
                 assert torch.equal(stream.fetch(ids), expected)
 
 
+@pytest.mark.usefixtures("local_ray")
+def test_what_a_task_returns_may_come_in_several_blocks(
+    pool: tuple[Location, PoolManifest], images: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray.data
+
+    from pipeline.on_ray.stream import StreamedPixels
+
+    # As large images do, of which one request is more than Ray Data leaves in one block.
+    monkeypatch.setattr(ray.data.DataContext.get_current(), "target_max_block_size", 200 * images[0].nbytes)
+    sampler = Sampler(len(images), 1, 96, seed=1, window=BLOCK)
+    stream = StreamedPixels(*pool, sampler, slice(0, 96), first_epoch=0, epochs=1, device=torch.device("cpu"))
+    for step in sampler.epoch(0):
+        for ids in (step.ids, step.ids[step.shuffle]):
+            assert torch.equal(stream.fetch(ids), torch.from_numpy(images[ids]).permute(0, 3, 1, 2))
+
+
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_workers_together_read_no_more_than_twice_the_pool_a_repeat(images: np.ndarray, workers: int) -> None:
     from pipeline.on_ray.stream import needed_by_window

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import boto3
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -374,3 +375,31 @@ def test_only_rows_between_two_values_are_read(tmp_path: Path) -> None:
     store.write_table("t.parquet", pa.table({"temperature": [0.2, 0.05, 0.2, 0.01], "row": [0, 1, 2, 3]}))
     found = store.read_table("t.parquet", between=("temperature", 0.2 * (1 - 1e-8), 0.2 * (1 + 1e-8)))
     assert found["row"].to_pylist() == [0, 2]
+
+
+def test_tables_become_one_file_of_small_row_groups(place: Location) -> None:
+    parts = [
+        pa.table({"row": np.arange(start, start + 2_000_000), "key": ["k"] * 2_000_000}) for start in (0, 2_000_000)
+    ]
+    place.write_tables("t.parquet", parts[0].schema, iter(parts))
+    assert place.read_table("t.parquet").equals(pa.concat_tables(parts))
+    with place.open("t.parquet") as source:
+        metadata = pq.ParquetFile(source).metadata
+    each = parts[0].nbytes / len(parts[0])
+    rows = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+    assert max(rows) * each <= 8 << 20 and len(rows) <= 2 + 2 * parts[0].nbytes / (8 << 20)
+
+
+def test_a_table_that_breaks_off_leaves_no_file(place: Location) -> None:
+    def parts() -> Iterator[pa.Table]:
+        yield pa.table({"row": [1]})
+        raise ValueError("broken off")
+
+    with pytest.raises(ValueError, match="broken off"):
+        place.write_tables("t.parquet", pa.schema([("row", pa.int64())]), parts())
+    assert not place.exists("t.parquet")
+
+
+def test_a_table_without_rows_comes_back(place: Location) -> None:
+    place.write_table("t.parquet", pa.schema([("row", pa.int64())]).empty_table())
+    assert len(place.read_table("t.parquet")) == 0

@@ -1,29 +1,98 @@
-"""The plan's figures, against some worked out by hand; and the document, against the script."""
+"""The plan's figures, against what the code itself allocates, and some worked out by hand; the document, against
+the script.
+"""
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
+from pathlib import Path
 
-from benchmarks.scale_plan import DOCUMENT, MARKER, Assumed, Plan, forward_flops, tables
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.growth import growth
+from benchmarks.held import _receipts
+from benchmarks.scale_plan import DOCUMENT, MARKER, RECEIPT_BYTES, Assumed, Plan, forward_flops, tables
+from pipeline.data.sampler import BLOCK, Sampler
+from pipeline.moco.confidence import ConfidenceAccumulator
+from pipeline.moco.task import PretrainTask
+from pipeline.moco.train import Pretraining
+from pipeline.on_ray.stream import needed_by_window
+from pipeline.presets import preset
+
+TEMPERATURES = (0.2, 0.05, 0.01, 0.001)
+
+
+@pytest.mark.parametrize("images", [1000, 1_000_000])
+def test_sums_are_what_the_accumulator_allocates(images: int) -> None:
+    plan = Plan(images, 28)
+    with torch.device("meta"):
+        sums = ConfidenceAccumulator(images, TEMPERATURES, plan.repeats)
+    within = [sums._count, sums._sum, *([] if sums._squares is None else [sums._squares])]
+    assert sum(tensor.nbytes for tensor in (*sums.state_dict().values(), *within)) == plan.sums_bytes
+    assert sums._sum.nbytes * (1 if sums._squares is None else 2) + sums._count.nbytes == plan.summed_bytes_an_epoch
+    one = ConfidenceAccumulator(8, TEMPERATURES, plan.repeats)
+    assert next(one.tables()).nbytes * len(TEMPERATURES) == Plan(8, 28).confidence_bytes
+
+
+def test_a_checkpoint_is_as_large_as_a_real_one(tmp_path: Path) -> None:
+    plan = Plan(100_000, 28)
+    config = replace(preset("medmnist").pretrain, repeats=plan.repeats, bn_splits=8)
+    assert (config.arch, config.queue_size, config.batch_size) == (plan.arch, plan.queue, plan.batch)
+    training = Pretraining(PretrainTask(config, plan.images, 3, seed=0, window=plan.images), torch.device("cpu"))
+    training.checkpoint().save(tmp_path / "checkpoint")
+    assert (tmp_path / "checkpoint").stat().st_size == pytest.approx(plan.checkpoint_bytes, rel=0.005)
+    gradients = sum(4 * weight.numel() for weight in training.model.query_encoder.parameters())
+    assert gradients == pytest.approx(4 * plan.parameters, rel=0.005)
+
+
+def test_a_receipt_is_as_large_as_a_real_one() -> None:
+    assert next(_receipts(1000)).nbytes / 1000 == pytest.approx(RECEIPT_BYTES, abs=0.5)
+
+
+@pytest.mark.parametrize("workers", [1, 4, 8])
+def test_a_streaming_worker_asks_for_its_share_and_reads_every_row_group(workers: int) -> None:
+    sampler = Sampler(32 * BLOCK, 1, 1024, seed=1, window=8 * BLOCK)
+    share = 1024 // workers
+    needed, _ = needed_by_window(sampler, 0, slice(0, share))
+    assert sum(map(len, needed)) / sampler.size == pytest.approx(
+        Plan(10**8, 28, workers=workers).needed_share, rel=0.03
+    )
+    assert len(np.unique(np.concatenate(needed) // BLOCK)) == 32
+    assert Plan(10**8, 28, workers=workers).read_bytes == workers * 30 * Plan(10**8, 28).pool_bytes
 
 
 def test_bytes_by_hand() -> None:
     plan = Plan(10**8, 64)
     assert plan.pool_bytes == 1_228_800_000_000  # 100 M x 64 x 64 x 3
-    assert plan.sums_bytes == 11_200_000_000  # 112 bytes a sample, as benchmarks/sums.py allocates
-    assert plan.checkpoint_bytes == 336_000_000 + 7_200_000_000
-    assert plan.summed_bytes_an_epoch == 4_000_000_000
+    assert plan.checkpoint_bytes == 336_000_000 + 33_554_432 + 7_200_000_000
     assert plan.feature_bytes == 819_200_000_000
-    assert plan.confidence_bytes == 19_200_000_000
-    assert plan.cluster_bytes == 4_000_000_000  # the features themselves pass as a stream
+    # The features pass as a stream, but Ray holds them sorted: 3 x 64 MiB, 3 x 20,000 rows, 40 bytes a sample.
+    assert plan.cluster_bytes == 201_326_592 + 491_520_000 + 4_000_000_000
+    assert plan.cluster_store_bytes == plan.feature_bytes
+    assert plan.map_bytes == pytest.approx(5000 * 8 * 2**20, rel=0.03)  # a row group each, hardly any twice
 
 
 def test_a_small_pool_is_drawn_several_times_an_epoch_and_held_whole() -> None:
     plan = Plan(10**6, 28, dimensions=512)
     assert plan.repeats == 1 and plan.draws == 200_000_000
-    assert plan.cluster_bytes == 4 * 512 * 10**6 + 40_000_000
+    assert plan.cluster_bytes == 4 * 512 * 10**6 + 3 * 4 * 512 * 20_000 + 40_000_000
+    assert plan.cluster_store_bytes == 0
+    assert plan.read_bytes == 8 * plan.pool_bytes  # kept: each worker reads it once
     assert Plan(10**5, 28).repeats == 12
-    assert Plan(10**5, 28).sums_bytes == 216 * 10**5
+
+
+def test_growth_is_that_of_what_comes_with_images() -> None:
+    def linear(size: int) -> float:
+        return 12.0 + 2e-6 * size
+
+    fixed = [linear(6_000), linear(6_000)]
+    sizes = (100_000, 1_000_000)
+    assert growth(6_000, fixed, sizes, [linear(size) for size in sizes]) == pytest.approx(1)
+    assert growth(6_000, [0.0], sizes, [size**1.5 for size in sizes]) == pytest.approx(1.5 * 1 / 1.024, rel=0.01)
+    # Three seconds more or less of the start: what grows less than that cannot be told.
+    assert growth(6_000, [10.0, 13.0], sizes, [9.0, 12.0]) == 0
 
 
 def test_flops_are_those_known_of_resnets() -> None:

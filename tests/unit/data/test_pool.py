@@ -193,3 +193,23 @@ def test_sizes_bound_what_is_held(shape: tuple[int, int, int]) -> None:
     assert sizes.group <= 1024
     for rows, limit in ((sizes.staged, 32 << 20), (sizes.file, 128 << 20), (sizes.group, 8 << 20)):
         assert rows * image <= max(limit, image)
+
+
+def test_who_is_told_the_row_groups_opens_no_other_file(
+    tmp_path: Path, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Location(str(tmp_path))
+    manifest = ingest_by_hand(store, images)
+    groups = PoolReader(store, manifest).row_groups_with(np.array([41, 7, 8, 8]))
+    assert [(group.lowest, group.highest) for group in groups] == [(5, 9), (37, 41)]
+    opened: list[str] = []
+    real = PoolReader._open
+
+    def counted(self: PoolReader, file: str) -> pq.ParquetFile:
+        opened.append(file)
+        return real(self, file)
+
+    monkeypatch.setattr(PoolReader, "_open", counted)
+    found = PoolReader(store, manifest).images(np.array([41, 7, 8, 8]), groups=groups)
+    assert (found == images[[41, 7, 8, 8]]).all()
+    assert opened == ["p/train/part-00000.parquet", "p/train/part-00032.parquet"]  # of four

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
@@ -103,3 +104,23 @@ def test_an_epoch_is_folded_the_same_in_parts(monkeypatch: pytest.MonkeyPatch) -
     parts, _ = _run()
     for name, tensor in whole.state_dict().items():
         torch.testing.assert_close(parts.state_dict()[name], tensor, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("repeats", [None, 1])
+def test_the_table_in_parts_is_the_whole(repeats: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    accumulator = ConfidenceAccumulator(12, TEMPERATURES, repeats)
+    accumulator.add(torch.arange(9), torch.rand(9, 2, generator=torch.Generator().manual_seed(0)))
+    accumulator.end_epoch()
+    whole = accumulator.table()
+    monkeypatch.setattr("pipeline.moco.confidence._ROWS_AT_ONCE", 5)
+    parts = list(accumulator.tables())
+    assert [len(part) for part in parts] == [5, 5, 2] * 2
+    together = pa.concat_tables(parts)
+    for name in whole.column_names:
+        np.testing.assert_array_equal(np.asarray(together[name]), np.asarray(whole[name]))
+    copy = accumulator.state_dict()
+    with torch.device("meta"):  # as the training's end takes the sums over: none are made
+        taken_over = ConfidenceAccumulator(12, TEMPERATURES, repeats)
+    taken_over.load_state_dict(copy, assign=True)
+    assert taken_over.table().to_pylist()[:9] == whole.to_pylist()[:9]
+    assert taken_over.draws.data_ptr() == accumulator.draws.data_ptr()

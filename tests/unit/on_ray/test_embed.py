@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.artifacts import features_of
-from pipeline.on_ray.embed import _gathered, _table
+from pipeline.on_ray.embed import _gathered, _table, rows_of_a_file
 
 FEATURES = np.random.default_rng(0).normal(size=(25, 3)).astype(np.float32)
 
@@ -24,3 +24,19 @@ def test_batches_cross_the_ends_of_files(rows: int, lengths: list[int]) -> None:
 
 def test_an_empty_pool_gives_no_file() -> None:
     assert list(_gathered([], 10, 3)) == []
+
+
+@pytest.mark.parametrize(
+    ("most", "size", "dimensions", "rows"),
+    [
+        (65_536, 10**9, 512, 65_536),
+        (1_000_000, 10**9, 512, 262_144),  # 512 MiB
+        (1_000_000, 10**9, 2048, 65_536),
+        (65_536, 10**6, 512, 20_000),  # 50 files
+        (65_536, 300, 512, 1024),
+    ],
+)
+def test_files_are_bounded_by_bytes_and_small_pools_by_progress(
+    most: int, size: int, dimensions: int, rows: int
+) -> None:
+    assert rows_of_a_file(most, size, dimensions) == rows

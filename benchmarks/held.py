@@ -1,0 +1,254 @@
+"""What single stages hold, beside what docs/scale.md states: each in a process of its own, at a size that shows it.
+
+Pools here have images of one pixel and random confidences and features: what is in them does not change what they take.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from benchmarks.measure import Row, in_a_process_of_its_own
+from benchmarks.scale_plan import INDEX_BYTES, SIZES, WRITER_SHARE, Plan
+from pipeline.artifacts import (
+    CLUSTER_SCHEMA,
+    CONFIDENCE_SCHEMA,
+    Float32,
+    PoolManifest,
+    embedding_schema,
+    image_column,
+    pool_schema,
+)
+from pipeline.storage import Location
+
+TEMPERATURES = (0.2, 0.05, 0.01, 0.001)
+CLUSTERS = 30
+DIMENSIONS = 2048
+SHAPE = (1, 1, 1)
+FILE_ROWS = 16_384
+MIB = 1 << 20
+
+
+def measure(columns: tuple[int, int] = (500_000, 2_000_000), vectors: int = 80_000, file_rows: int = 65_536) -> Row:
+    with tempfile.TemporaryDirectory(dir=os.environ.get("HACON_SCRATCH")) as folder:
+        query = _slope(lambda size: _query_peak(f"{folder}/{size}", size), columns)
+        settling = _slope(lambda size: in_a_process_of_its_own(settle, size)[2], columns)
+        receipts, _, _ = in_a_process_of_its_own(receipt_bytes)
+        tabling = [in_a_process_of_its_own(tabulate, f"{folder}/table", size)[0] for size in columns]
+        groups, _, index = in_a_process_of_its_own(row_groups, 1_000_000)
+        in_a_process_of_its_own(write_features, f"{folder}/features.npy", vectors)
+        (rows_a_second, start), _, clustering = in_a_process_of_its_own(cluster, f"{folder}/features.npy", vectors)
+        _, _, writing = in_a_process_of_its_own(write_file, f"{folder}/written", file_rows)
+    plan = Plan(columns[-1], 28)
+    held = Plan(SIZES[0], 28).cluster_bytes - 40 * (SIZES[0] - vectors)
+    of_file = 4 * DIMENSIONS * file_rows
+    found = {
+        "query, bytes a sample": (query, plan.query_bytes / plan.images),
+        "ingest's receipts, bytes a sample": (receipts, plan.receipt_bytes / plan.images),
+        "ingest while ids are settled, bytes a sample": (settling, plan.settle_bytes / plan.images),
+        "row groups known to a reader, bytes each": (index / groups, INDEX_BYTES),
+        f"K-means of {vectors:,} x {DIMENSIONS} as a stream, K = {CLUSTERS}, MiB": (clustering / MIB, held / MIB),
+        f"who writes {file_rows:,} x {DIMENSIONS} features, their bytes times": (
+            writing / of_file,
+            WRITER_SHARE,
+        ),
+    }
+    details = [(what, f"{value:,.1f}, stated {stated:,.1f}") for what, (value, stated) in found.items()]
+    peaks = ", ".join(f"{size:,} samples {peak / MIB:,.0f} MiB" for size, peak in zip(columns, tabling, strict=True))
+    details += [
+        (f"rows a CPU second in a pass of K-means, K = {CLUSTERS}, D = {DIMENSIONS}", f"{rows_a_second:,.0f}"),
+        ("its start on a sample, CPU seconds", f"{start:.0f}"),
+        ("writing the confidence table holds beside the sums", peaks),
+    ]
+    over = max(value / stated for value, stated in found.values())
+    return Row(
+        "what stages hold, of what docs/scale.md states",
+        f"{over:.2f} times, the largest of {len(found)}",
+        "<= 1.1",
+        over <= 1.1,
+        details,
+    )
+
+
+def _slope(peak: Callable[[int], int], sizes: tuple[int, int]) -> float:
+    """Bytes a sample by which a peak grows from one size to the next: what does not grow is left out."""
+    first, second = (peak(size) for size in sizes)
+    return (second - first) / (sizes[1] - sizes[0])
+
+
+# ---- query --------------------------------------------------------------------------------
+
+
+def _query_peak(folder: str, size: int) -> int:
+    in_a_process_of_its_own(write_columns, folder, size)
+    return in_a_process_of_its_own(query, folder, size)[2]
+
+
+def write_columns(folder: str, size: int) -> None:
+    """What the query reads: a pool's keys, clusters, confidences."""
+    from pipeline.on_ray.cluster import CENTROIDS
+    from pipeline.on_ray.cluster import CLUSTERS as CLUSTERS_FILE
+    from pipeline.on_ray.plan import CONFIDENCE
+
+    store, rng, ids = Location(folder), np.random.default_rng(0), np.arange(size)
+    for start in range(0, size, FILE_ROWS):
+        part = ids[start : start + FILE_ROWS]
+        keys = [f"scans/{number:012d}.png" for number in part]
+        pixels = image_column(np.zeros((len(part), *SHAPE), np.uint8))
+        table = pa.table([part, keys, [bytes(32)] * len(part), pixels], schema=pool_schema(*SHAPE))
+        store.write_table(f"pool/train/{start:012d}.parquet", table)
+    labels = rng.integers(0, CLUSTERS, size, np.int32)
+    store.write_table(
+        f"clusters/{CLUSTERS_FILE}", pa.table([ids, labels, rng.random(size, np.float32)], schema=CLUSTER_SCHEMA)
+    )
+    store.write_table(f"clusters/{CENTROIDS}", pa.table({"centroid": [[0.0, 1.0]] * CLUSTERS}))
+    ones = np.ones(size, np.int64)
+    columns = (
+        [ids, np.full(size, each), ones, rng.random(size), rng.random(size), ones * 0.1] for each in TEMPERATURES
+    )
+    tables = (pa.table(each, schema=CONFIDENCE_SCHEMA) for each in columns)
+    store.write_tables(f"trained/{CONFIDENCE}", CONFIDENCE_SCHEMA, tables)
+
+
+def query(folder: str, size: int) -> None:
+    """The order of all of the pool, keys and all, as the job writes it."""
+    from pipeline.config import QueryConfig, RunConfig
+    from pipeline.on_ray.query import _query
+
+    clusters: dict[str, Any] = {"files": "clusters", "inertia": 1.0, "backend": "sklearn", "seed": 0}
+    pool = PoolManifest("p", "test", "pool", size, *SHAPE, {"train": size}, None, 0, 0, "")
+    config = RunConfig(query=QueryConfig(budget=200))
+    results: dict[str, dict[str, Any]] = {"pretrain": {"files": "trained"}, "clusters": clusters}
+    _query(config, Location(folder), pool, results, "query", lambda text: None)
+
+
+# ---- ingest -------------------------------------------------------------------------------
+
+
+def _receipts(size: int, each: int = 10_000) -> Iterator[pa.Table]:
+    from pipeline.data.staging import RECEIPT_SCHEMA
+
+    rng = np.random.default_rng(0)
+    for start in range(0, size, each):
+        count = min(each, size - start)
+        digests = pa.FixedSizeBinaryArray.from_buffers(
+            pa.binary(32), count, [None, pa.py_buffer(rng.bytes(32 * count))]
+        )
+        columns = [pa.array(["train"] * count), np.arange(start, start + count), digests, pa.nulls(count, pa.string())]
+        yield pa.table(columns, schema=RECEIPT_SCHEMA)
+
+
+def receipt_bytes() -> float:
+    """Of a sample."""
+    return next(_receipts(10_000)).nbytes / 10_000
+
+
+def settle(size: int) -> None:
+    """What the task that assigns ids does with the receipts."""
+    from pipeline.data.staging import accepted, pool_fingerprint, rejected
+
+    receipts = pa.concat_tables(_receipts(size))
+    rejected(receipts)
+    pool_fingerprint(accepted(receipts, "train"), (28, 28, 3))
+
+
+# ---- pretrain -----------------------------------------------------------------------------
+
+
+def tabulate(folder: str, size: int) -> int:
+    """Bytes by which the peak grows while the first worker writes the table of sums that are all in use."""
+    from benchmarks.measure import peak_bytes
+    from pipeline.moco.confidence import ConfidenceAccumulator
+
+    sums = ConfidenceAccumulator(size, TEMPERATURES, repeats=1)
+    for tensor in sums.state_dict().values():
+        tensor.copy_(torch.rand(tensor.shape) * 9)
+    before = peak_bytes()
+    Location(folder).write_tables("table.parquet", CONFIDENCE_SCHEMA, sums.tables())
+    return peak_bytes() - before
+
+
+def row_groups(count: int) -> int:
+    """An index of that many, sixteen a file."""
+    from pipeline.data.pool import RowGroup, _Index
+
+    names = [f"pools/scans/a1b2c3d4/train/part-{number:05d}.parquet" for number in range(count // 16)]
+    groups = [
+        RowGroup(names[number // 16], number % 16, 1024 * number, 1024 * number + 1023) for number in range(count)
+    ]
+    return len(_Index(groups)._groups)
+
+
+# ---- embed and cluster --------------------------------------------------------------------
+
+
+def write_features(file: str, rows: int) -> None:
+    """(rows, D) around some centres, on the unit sphere."""
+    features = np.lib.format.open_memmap(file, "w+", np.float32, (rows, DIMENSIONS))
+    centres = np.random.default_rng(0).normal(size=(CLUSTERS, DIMENSIONS)).astype(np.float32)
+    for start in range(0, rows, 8192):
+        rng = np.random.default_rng([1, start])
+        part = features[start : start + 8192]
+        part[:] = centres[rng.integers(0, CLUSTERS, len(part))] + 2 * rng.standard_normal(part.shape, np.float32)
+        part /= np.linalg.norm(part, axis=1, keepdims=True)
+
+
+def cluster(file: str, rows: int) -> tuple[float, float]:
+    """K-means as of a stream too large to hold, each chunk read anew.
+
+    Returns:
+        Rows a CPU second in its passes, and CPU seconds of its start on a sample, which do not grow.
+    """
+    from pipeline.cluster import kmeans_stream, sklearn_backend
+    from pipeline.on_ray.cluster import CHUNK_BYTES
+
+    at_once, passes = CHUNK_BYTES // (4 * DIMENSIONS), 0
+
+    def chunks() -> Iterator[Float32]:
+        nonlocal passes
+        passes += 1
+        for start in range(0, rows, at_once):
+            offset = Path(file).stat().st_size - 4 * DIMENSIONS * (rows - start)
+            count = min(at_once, rows - start)
+            yield np.fromfile(file, np.float32, count * DIMENSIONS, offset=offset).reshape(count, DIMENSIONS)
+
+    start, clock = sklearn_backend._start, list[float]()
+
+    def timed(*arguments: Any) -> Float32:
+        clock.append(time.process_time())
+        found = start(*arguments)
+        clock.append(time.process_time())
+        return found
+
+    with patch("pipeline.cluster.sklearn_backend._start", timed):
+        kmeans_stream(chunks, CLUSTERS, seed=0)
+    before, after = clock
+    return (passes - 1) * rows / (time.process_time() - after), after - before
+
+
+def write_file(folder: str, rows: int) -> None:
+    """One file of features as the embedder's batches fill it."""
+    from pipeline.on_ray.embed import _gathered, _write
+
+    def batches() -> Iterator[pa.Table]:
+        for start in range(0, rows, 512):
+            values = np.random.default_rng(start).random((512, DIMENSIONS), np.float32)
+            column = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), DIMENSIONS)
+            yield pa.table([np.arange(start, start + 512), column], schema=embedding_schema(DIMENSIONS))
+
+    for part in _gathered(batches(), rows, DIMENSIONS):
+        _write(part, Location(folder), "features")
+
+
+if __name__ == "__main__":
+    row = measure()
+    print(row.measured, *(f"{what}: {figure}" for what, figure in row.details), sep="\n")
