@@ -1,6 +1,10 @@
 """The search for one nested order: candidates beside strategies that ship, by coverage and by the probe.
 
     python -m benchmarks.order_search --run RUN --budgets 11,23,59,119,620 [--store STORE] [--seeds 5] [--only NAME ...]
+                                      [--share .8]
+
+With ``--share`` every seed sees another random part of the pool, so that an order which does not depend on the seed
+shows how much chance there is in it.
 
 On a run that `hacon benchmark` has worked on with the probe (the test split's features are read from there). A
 candidate chooses without labels; labels and the test split judge it only. A candidate that nests is asked once, for
@@ -24,13 +28,13 @@ from pipeline.cluster import default_k, kmeans
 from pipeline.cluster.umap2d import umap2d
 from pipeline.evaluate.classifiers.probe import fit_probe
 from pipeline.evaluate.coverage import classes_covered, entropy_bits
-from pipeline.evaluate.metrics import quality
+from pipeline.evaluate.metrics import balanced_accuracy, macro_auc_with_chance, quality
 from pipeline.evaluate.samples import EvaluationData
 from pipeline.on_ray.evaluation import evaluation_of, opened
 from pipeline.on_ray.plan import CONFIDENCE
 from pipeline.select import PoolView, strategy
+from pipeline.select.facility_location import lazy_greedy
 from pipeline.select.fresh_clusters import largest_first
-from pipeline.select.maxherding import lazy_greedy
 from pipeline.select.round_robin import ascending, in_turns, round_robin, visiting_order
 from pipeline.select.squared_distances import landmarks, squared_distances
 from pipeline.select.typiclust import NEIGHBOURS, mean_distances
@@ -50,6 +54,7 @@ def main() -> None:
     parse.add_argument("--budgets", required=True)
     parse.add_argument("--seeds", type=int, default=5)
     parse.add_argument("--temperature", type=float, default=0.05)
+    parse.add_argument("--share", type=float, help="of the pool that each seed sees, drawn by the seed")
     parse.add_argument("--only", nargs="+", choices=[*FRESH, *NESTED], metavar="NAME")
     given = parse.parse_args()
     budgets = [int(each) for each in given.budgets.split(",")]
@@ -58,10 +63,13 @@ def main() -> None:
     for name in given.only or [*FRESH, *NESTED]:
         queries: dict[int, list[Int64]] = {budget: [] for budget in budgets}
         for seed in range(given.seeds):
-            order = NESTED[name](view, max(budgets), seed) if name in NESTED else None
+            rows, seen = part_of(view, given.share, seed)
+            order = NESTED[name](seen, max(budgets), seed) if name in NESTED else None
             for budget in budgets:
-                queries[budget].append(FRESH[name](view, budget, seed) if order is None else order[:budget])
-        cells = " | ".join(judged(data, queries[budget]) for budget in budgets)
+                found = FRESH[name](seen, budget, seed) if order is None else order[:budget]
+                queries[budget].append(rows[found])
+        judge = judged if given.share is None else judged_with_spread
+        cells = " | ".join(judge(data, queries[budget]) for budget in budgets)
         print(f"| {name} | {'yes' if name in NESTED else 'no'} | {cells} |", flush=True)
 
 
@@ -77,6 +85,30 @@ def opened_run(store: str, run: str, temperature: float) -> tuple[EvaluationData
         variability=table.variability,
     )
     return given.data, view
+
+
+def part_of(view: PoolView, share: float | None, seed: int) -> tuple[Int64, PoolView]:
+    """(ids of the samples that are seen, the view of them with ids 0, 1, ...): all of them where there is no share."""
+    size = len(view.sample_id)
+    if share is None:
+        return np.arange(size), view
+    rows = np.sort(np.random.default_rng(seed).choice(size, int(share * size), replace=False))
+    return rows, replace(view.take(rows), sample_id=np.arange(len(rows)))
+
+
+def judged_with_spread(data: EvaluationData, queries: list[Int64]) -> str:
+    """Means: coverage, balanced accuracy, AUC where a missing class counts 50, and the standard error of that."""
+    classes = len(data.classes)
+    figures = []
+    for ids in queries:
+        labels = data.train.labels[ids]
+        predicted = fit_probe(data.train.take(np.sort(ids)), classes).predict(data.test)
+        auc = macro_auc_with_chance(data.test.labels, predicted, labels)
+        balanced = balanced_accuracy(data.test.labels, predicted)
+        figures.append((classes_covered(labels, classes), balanced, auc))
+    covered, balanced, auc = np.mean(figures, axis=0)
+    error = np.std([each[2] for each in figures], ddof=1) / np.sqrt(len(figures))
+    return f"{covered:.2f} {balanced:.1f} {auc:.1f} ± {error:.1f}"
 
 
 def judged(data: EvaluationData, queries: list[Int64]) -> str:
@@ -340,23 +372,25 @@ _SMOOTH: dict[int, Float64] = {}
 
 def _smoothed(view: PoolView) -> Float64:
     """(N,) mean confidence of each image and its nearest neighbours; what training never drew counts as easy."""
-    if id(view.confidence) not in _SMOOTH:
-        assert view.confidence is not None
+    assert view.confidence is not None
+    key = hash(view.confidence.tobytes())
+    if key not in _SMOOTH:
         known = np.nan_to_num(view.confidence, nan=1.0)
         search = NearestNeighbors(n_neighbors=NEIGHBOURS + 1, algorithm="brute").fit(view.features)
-        _SMOOTH[id(view.confidence)] = known[search.kneighbors(view.features)[1]].mean(axis=1)
-    return _SMOOTH[id(view.confidence)]
+        _SMOOTH[key] = known[search.kneighbors(view.features)[1]].mean(axis=1)
+    return _SMOOTH[key]
 
 
-_CLUSTERINGS: dict[tuple[int, int], tuple[NDArray[np.int32], Float32]] = {}
+_CLUSTERINGS: dict[tuple[int, int, int], tuple[NDArray[np.int32], Float32]] = {}
 
 
 def _clustered(view: PoolView, k: int, seed: int) -> PoolView:
     assert view.features is not None
-    if (k, seed) not in _CLUSTERINGS:
+    key = (k, seed, len(view.features))
+    if key not in _CLUSTERINGS:
         found = kmeans(view.features, k, seed, n_init=STARTS)
-        _CLUSTERINGS[k, seed] = (found.labels, found.distance)
-    cluster, distance = _CLUSTERINGS[k, seed]
+        _CLUSTERINGS[key] = (found.labels, found.distance)
+    cluster, distance = _CLUSTERINGS[key]
     return PoolView(view.sample_id, cluster, distance, view.confidence, view.variability, k, features=view.features)
 
 
@@ -383,7 +417,7 @@ FRESH: dict[str, Pick] = {
 }
 """Asked anew for every budget; of the paper's orders K = budget, at most 30."""
 NESTED: dict[str, Pick] = {
-    **{name: partial(shipped, name) for name in ("coreset", "probcover", "maxherding")},
+    **{name: partial(shipped, name) for name in ("coreset", "probcover", "maxherding", "greedy-medoids")},
     "hard-to-contrast, K = 30": partial(shipped, "hard-to-contrast", k=CLUSTERS),
     "hard-to-contrast, K = 30, largest first": largest_cluster_first,
     **{

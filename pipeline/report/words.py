@@ -43,6 +43,10 @@ ORDERS = {
         "the images were sorted into as many clusters as there are to choose, and the middle one of each was taken",
         "The image in the middle of a cluster is taken as typical of it.",
     ),
+    "greedy-medoids": (
+        "each lowers most how far the pool's images are from the nearest chosen one",
+        "An image stands for those around it; the first ones for the largest groups (greedy medoids).",
+    ),
     "typiclust": (
         "the images were sorted into as many clusters as there are to choose, and the one in the densest place of each "
         "was taken",

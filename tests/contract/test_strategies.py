@@ -20,7 +20,7 @@ COLUMNS = [field.name for field in dataclasses.fields(PoolView) if field.name no
 MADE_WITH_LABELS = ("learnability", "learnability_variability")
 THE_SAME_FOR_ALL_SEEDS = {
     *("entropy", "margin", "least-confidence", "consistency", "bald", "vaal", "lowest-confidence", "maxherding"),
-    *("easy-to-learn", "hard-to-learn", "ambiguous-to-learn"),
+    *("greedy-medoids", "easy-to-learn", "hard-to-learn", "ambiguous-to-learn"),
 }
 
 

@@ -10,7 +10,7 @@ import skactiveml.pool
 
 from pipeline.artifacts import Float32, Float64
 from pipeline.errors import InputError
-from pipeline.select import PoolView, maxherding, probcover, strategy
+from pipeline.select import PoolView, facility_location, probcover, strategy
 from pipeline.select.fresh_clusters import cluster_features
 from pipeline.select.squared_distances import landmarks, squared_distances
 from tests.unit.select.conftest import MakePool
@@ -121,7 +121,7 @@ def test_too_many_edges_are_refused_not_held(make_pool: MakePool, monkeypatch: p
         strategy("probcover").query(make_pool(200), 5, seed=0)
 
 
-# ---- MaxHerding --------------------------------------------------------------------------
+# ---- MaxHerding, greedy medoids ----------------------------------------------------------
 
 
 def slow_herding(kernel: Float64, labelled: list[int], budget: int) -> list[int]:
@@ -132,21 +132,36 @@ def slow_herding(kernel: Float64, labelled: list[int], budget: int) -> list[int]
         gains = [
             -1.0 if s in chosen else float(np.maximum(kernel[:, s] - covered, 0).mean()) for s in range(len(kernel))
         ]
-        chosen.append(next(s for s in range(len(kernel)) if gains[s] >= max(gains) * (1 - maxherding.EQUAL)))
+        chosen.append(next(s for s in range(len(kernel)) if gains[s] >= max(gains) * (1 - facility_location.EQUAL)))
     return chosen[len(labelled) :]
 
 
 @pytest.mark.parametrize("labelled", [0, 15])
 @pytest.mark.parametrize("held", [True, False])
-def test_maxherding_against_the_slow_loop(
-    make_pool: MakePool, labelled: int, held: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["maxherding", "greedy-medoids"])
+def test_facility_location_against_the_slow_loop(
+    make_pool: MakePool, name: str, labelled: int, held: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not held:
-        monkeypatch.setattr(maxherding, "HELD_BYTES", 0)
+        monkeypatch.setattr(facility_location, "HELD_BYTES", 0)
     view = make_pool(200, labelled=labelled)
     assert view.features is not None
-    expected = slow_herding(np.exp(-exact(view.features)), view.labelled_rows.tolist(), 80)
-    assert strategy("maxherding").query(view, 80, seed=0).tolist() == view.sample_id[expected].tolist()
+    squared = exact(view.features)
+    similar = np.exp(-squared) if name == "maxherding" else 2 - np.sqrt(squared)
+    expected = slow_herding(similar, view.labelled_rows.tolist(), 80)
+    assert strategy(name).query(view, 80, seed=0).tolist() == view.sample_id[expected].tolist()
+
+
+def test_greedy_medoids_begin_as_pam_does(make_pool: MakePool) -> None:
+    """PAM's BUILD: the medoid of all first, then whatever lowers the sum of distances to the nearest medoid most."""
+    view = make_pool(150)
+    assert view.features is not None
+    distance = np.sqrt(exact(view.features))
+    rows = [int(distance.sum(axis=0).argmin())]
+    for _ in range(9):
+        sums = [np.minimum(distance[:, rows].min(axis=1), distance[:, s]).sum() for s in range(150)]
+        rows.append(int(np.argmin(sums)))
+    assert strategy("greedy-medoids").query(view, 10, seed=0).tolist() == view.sample_id[rows].tolist()
 
 
 @pytest.mark.parametrize("labelled", [0, 15])
@@ -170,7 +185,7 @@ def test_maxherding_as_scikit_activeml_picks(make_pool: MakePool, labelled: int)
 @pytest.mark.parametrize("held", [True, False])
 def test_a_hundred_copies_end_in_the_order_of_ids(held: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not held:
-        monkeypatch.setattr(maxherding, "HELD_BYTES", 0)
+        monkeypatch.setattr(facility_location, "HELD_BYTES", 0)
     view = PoolView(np.arange(100), features=np.repeat(np.eye(2, dtype=np.float32), 50, axis=0))
     order = strategy("maxherding").order(view, seed=0).tolist()
     assert order[:2] == [0, 50]
@@ -187,7 +202,7 @@ def test_maxherding_on_landmarks_is_near_the_whole(make_pool: MakePool, monkeypa
         return float(kernel[:, (strategy(name).query(view, 12, seed=0) - 7) // 3].max(axis=1).mean())
 
     whole = coverage("maxherding")
-    monkeypatch.setattr(maxherding, "LANDMARKS", 150)
+    monkeypatch.setattr(facility_location, "LANDMARKS", 150)
     sampled = coverage("maxherding")
     assert whole > sampled > coverage("random")
     assert sampled == pytest.approx(whole, rel=0.02)
