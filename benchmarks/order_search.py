@@ -75,7 +75,9 @@ def main() -> None:
 
 def opened_run(store: str, run: str, temperature: float) -> tuple[EvaluationData, PoolView]:
     """The labels that judge; and what a candidate sees."""
-    config, place = configure(vars(parser("benchmark").parse_args(["--store", store, "--run", run])))
+    config, place = configure(
+        vars(parser("benchmark").parse_args(["--store", store, "--run", run, "--classifier", "probe"]))
+    )
     given = opened(evaluation_of(config, config.benchmark, place)[0])
     table = confidence_at(place.read_table(f"{given.stage('pretrain')['files']}/{CONFIDENCE}"), temperature)
     view = PoolView(
