@@ -121,7 +121,7 @@ def _difference(ours: Cell | None, other: Cell | None) -> str:
     if not (ours.complete and other.complete and ours.found and other.found):
         return "-"
     mean = f"{ours.found.mean - other.found.mean:+.{_DIGITS[ours.figure]}f}"
-    if not (ours.spread and other.spread):
+    if ours.queries == 1 or other.queries == 1:  # what spread it has is the classifier's alone
         return mean
     low, high = difference_interval(ours.values, other.values)
     bold = f"**{mean}**" if low > 0 or high < 0 else mean
