@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.config import RunConfig
-from pipeline.evaluate.cells import FIGURES, Figure, cells, cells_csv
+from pipeline.evaluate.cells import FIGURES, cells, cells_csv
 from pipeline.evaluate.paper import dataset_of
 from pipeline.evaluate.spec import TrialSpec
 from pipeline.evaluate.tables import Table, against_table, saved_table, strategy_table
@@ -19,7 +19,7 @@ from pipeline.evaluate.trial import TrialResult, run_trial
 from pipeline.on_ray.evaluation import claim_folder, evaluation_of
 from pipeline.on_ray.evaluation_files import TRIALS
 from pipeline.on_ray.grid import benchmark_specs, published_orders
-from pipeline.on_ray.paper_tables import by_classifier, one_a_query
+from pipeline.on_ray.paper_tables import AGAINST, by_classifier, one_a_query
 from pipeline.on_ray.trials import Trials, rows_of, run_missing
 from pipeline.stages import run_folder
 from pipeline.storage import Location
@@ -32,7 +32,6 @@ TITLES = {
     "covered": "Classes covered",
     "entropy": "Entropy of the query's classes, bits",
 }
-AGAINST: tuple[Figure, ...] = ("auc", "balanced_accuracy", "covered")
 _TABLES = {"auc": 1, "covered": 6}
 """Figure -> the paper's table of it; of AUC on CIFAR-10-LT that is Table 7."""
 
@@ -93,10 +92,7 @@ def write_tables(store: Location, folder: str, rows: list[dict[str, Any]], datas
         store.write_bytes(f"{folder}/{figure}.csv", cells_csv(cells(results, figure, table, dataset)).encode())
     write_table(store, f"{folder}/saved", saved_table(results, dataset))
     against = [
-        against_table(
-            f"HaCon against the others: {TITLES[figure][0].lower()}{TITLES[figure][1:]}", cells(results, figure)
-        )
-        for figure in AGAINST
+        against_table(f"HaCon against the others: {title}", cells(results, figure)) for title, figure in AGAINST.items()
     ]
     store.write_bytes(f"{folder}/against.md", "\n".join(each.markdown() for each in against).encode())
 

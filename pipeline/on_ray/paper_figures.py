@@ -19,13 +19,14 @@ from pipeline.evaluate.cycles import CycleResult, by_kind, first_against_last
 from pipeline.evaluate.paper import CYCLES_R
 from pipeline.evaluate.spec import RANDOM_COVERED, TrialSpec
 from pipeline.evaluate.statistics import summarise
+from pipeline.evaluate.tables import HACON
 from pipeline.evaluate.trial import TrialResult
 from pipeline.on_ray.paper_commands import ABLATIONS, SWEPT, TRUTH
 from pipeline.on_ray.paper_tables import by_classifier, one_a_query, usual_k
 from pipeline.report.paper_data import Curve, CurveFigure, CyclesFigure, LabelBar, LabelFigure, Panel
 from pipeline.select import STRATEGIES
 
-HACON, CHANCE = "hard-to-contrast", ("random", RANDOM_COVERED)
+CHANCE = ("random", RANDOM_COVERED)
 FAMILIES = {
     "The regions of the dataset maps": ("easy-to-contrast", "ambiguous", *TRUTH),
     "Published active selection": (

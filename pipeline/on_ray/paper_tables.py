@@ -17,7 +17,7 @@ from pipeline.evaluate.tables import Table, against_table, saved_table, strategy
 from pipeline.evaluate.trial import TrialResult
 from pipeline.report.paper_data import PaperTable
 
-_AGAINST: dict[str, Figure] = {
+AGAINST: dict[str, Figure] = {
     "AUC in percent": "auc",
     "balanced accuracy in percent": "balanced_accuracy",
     "share of the classes covered": "covered",
@@ -53,7 +53,7 @@ def benchmark_tables(
     for classifier, trials in by_classifier(usual).items():
         tables.append(_minor(f"Accuracy in percent, by {classifier}", trials, "accuracy", command))
         tables.append(_minor(f"Balanced accuracy in percent, by {classifier}", trials, "balanced_accuracy", command))
-        for title, figure in _AGAINST.items():
+        for title, figure in AGAINST.items():
             table = against_table(f"HaCon against the others: {title}, by {classifier}", cells(trials, figure))
             if table.rows:
                 tables.append(_laid_out(table, command, minor=True))
