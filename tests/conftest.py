@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import os
 import struct
+import threading
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,9 +33,21 @@ def shared() -> Path:
     return SHARED.resolve()
 
 
+def _one_at_a_time(function: Callable[..., Any]) -> Callable[..., Any]:
+    lock = threading.Lock()
+
+    @functools.wraps(function)
+    def locked(*args: Any, **kwargs: Any) -> Any:
+        with lock:
+            return function(*args, **kwargs)
+
+    return locked
+
+
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
     """A moto server on loopback, and an environment (of this process and all it starts) that leads to it."""
+    from moto.s3.responses import S3Response
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
@@ -50,6 +64,9 @@ def s3_endpoint() -> Iterator[str]:
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     }
     with pytest.MonkeyPatch.context() as patch:
+        # moto looks whether the key exists and writes it in two steps, each request on its own thread: of several
+        # conditional writers two can win, as no real S3 allows.
+        patch.setattr(S3Response, "put_object", _one_at_a_time(S3Response.put_object))
         for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3"):
             patch.delenv(name, raising=False)
         for name, value in values.items():
