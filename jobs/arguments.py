@@ -47,6 +47,8 @@ _FLAGS = {
 _TRIALS = {
     "classifier": "trained on what was chosen: probe, resnet18, finetune, paper, csval (probe)",
     "k": "clusters, where they are needed (as many as images are chosen, 30 at most)",
+    "scorer": "of a first query by uncertainty: trained on the test split, as in the paper, or on a first half that is "
+    "drawn at random: test, labelled (test)",
     "orders": "an .npz of published orders of this pool, for strategies called authors:NAME",
 }
 _OWN_FLAGS = {
@@ -55,7 +57,6 @@ _OWN_FLAGS = {
         "uniform": "off, on or both: the oracle that takes equally from each true class (off)",
         "budgets": "how many images to label, with commas between",
         "seeds": "trials of each strategy and budget (3); random has benchmark.random_seeds (100)",
-        "scorer": "of uncertainty: trained on the test split, as in the paper, or on what is labelled: test, labelled",
         **_TRIALS,
     },
     "cycles": {

@@ -142,6 +142,9 @@ class TrialsConfig:
     """Of the confidence; none: ``query.temperature``."""
     n_init: int | None = None
     """Random starts of the trials' own K-means; none: ``cluster.n_init``."""
+    scorer: Literal["test", "labelled"] = "test"
+    """What the uncertainty strategies' model is trained on for a first query (SCIENCE.md row 16): the test split, as in
+    the paper, or the first half of the query, drawn at random."""
     orders: str | None = None
     """An .npz of published orders of this pool: each array of distinct sample ids becomes ``authors:<its name>``.
     Names that begin with ``gt_`` say that ground truth made the order."""
@@ -171,8 +174,6 @@ class BenchmarkConfig(TrialsConfig):
     """Trials of each strategy and budget."""
     random_seeds: int = 100
     """Trials of random and random_covered, the yardstick."""
-    scorer: Literal["test", "labelled"] = "test"
-    """What the uncertainty strategies' model is trained on (SCIENCE.md row 16)."""
     dataset: Literal["pathmnist", "organamnist", "bloodmnist", "cifar10-lt"] | None = None
     """Whose numbers of the paper are set beside ours; none: by ``ingest.source`` where that is one of them."""
 

@@ -16,7 +16,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -56,6 +56,21 @@ class CycleSpec:
     k: int | None = None
     """Clusters of the initial strategy; none: ``start``, 30 at most."""
     temperature: float = 0.05
+    scorer: Literal["test", "labelled"] = "test"
+    """Of the first query alone, as ``TrialSpec.scorer``; later ones are trained on what is labelled."""
+
+    @property
+    def first(self) -> TrialSpec:
+        """The first query, as a trial asks for it."""
+        return TrialSpec(
+            self.initial,
+            self.start,
+            self.seed,
+            classifier=self.classifier,
+            k=self.k,
+            temperature=self.temperature,
+            scorer=self.scorer,
+        )
 
     @property
     def id(self) -> str:
@@ -122,10 +137,7 @@ def run_cycles(spec: CycleSpec, data: EvaluationData, parts: Parts, resources: R
     """
     _check(spec, data)
     began = time.perf_counter()
-    first = TrialSpec(
-        spec.initial, spec.start, spec.seed, classifier=spec.classifier, k=spec.k, temperature=spec.temperature
-    )
-    labelled = choose(first, data, parts, resources)
+    labelled = choose(spec.first, data, parts, resources)
     points = []
     for size in spec.sizes:
         query = data.train.take(np.sort(labelled))
@@ -140,8 +152,8 @@ def run_cycles(spec: CycleSpec, data: EvaluationData, parts: Parts, resources: R
         points=tuple(points),
         ids=tuple(labelled.tolist()),
         seconds=time.perf_counter() - began,
-        oracle=first.is_oracle or strategy(spec.later).sees_labels,
-        saw_test=first.saw_test_labels,
+        oracle=spec.first.is_oracle or strategy(spec.later).sees_labels,
+        saw_test=spec.first.saw_test_labels,
         note=fitted.note,
     )
 

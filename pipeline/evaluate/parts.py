@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from pipeline.artifacts import Clustering, ConfidenceTable, Float32, Float64, Int64
+from pipeline.cluster import KMeansResult
 from pipeline.errors import InputError
 from pipeline.evaluate.learnability import Learnability
 from pipeline.evaluate.samples import EvaluationData
@@ -26,6 +27,8 @@ class Parts:
 
     clusters: Mapping[tuple[str, int, int], Clustering] = field(default_factory=dict)
     """By (space, K, seed); the space is "features" or "pixels"."""
+    fresh_clusters: Callable[[int, int], KMeansResult] | None = None
+    """(K, seed) -> the features' K-means of a strategy that makes one for every budget; none: each makes its own."""
     confidence: Mapping[float, ConfidenceTable] = field(default_factory=dict)
     """By temperature."""
     scores: Mapping[int, Scores] = field(default_factory=dict)
@@ -76,7 +79,7 @@ def view_of(
         }
         columns |= {name: column for name, column in known.items() if name in needs}
     if "features" in needs:
-        columns["features"] = data.train.vectors()
+        columns |= {"features": data.train.vectors(), "fresh_clusters": parts.fresh_clusters}
     if "labelled_score" in needs:
         columns["labelled_score"] = _part(parts.labelled_score, spec.seed, "scores of VAAL", "seed")
     if needs & {"learnability", "learnability_variability"}:

@@ -76,6 +76,7 @@ def cycle_specs(config: RunConfig, pool: PoolManifest, orders: Mapping[str, Int6
             end=settings.end,
             k=_clusters(settings, pool),
             temperature=_temperature(config, settings),
+            scorer=settings.scorer,
         )
         for first in initial
         for later in settings.later
@@ -89,11 +90,8 @@ def cycle_specs(config: RunConfig, pool: PoolManifest, orders: Mapping[str, Int6
 
 def choices_of(spec: CycleSpec) -> list[TrialSpec]:
     """What a curve's strategies ask for, as trials do: the initial one's query, then the later one's."""
-    asked = TrialSpec(
-        spec.initial, spec.start, spec.seed, classifier=spec.classifier, k=spec.k, temperature=spec.temperature
-    )
-    later = replace(asked, strategy=spec.later, k=None, scorer="labelled")
-    return [asked, *(replace(later, budget=size) for size in spec.sizes[1:])]
+    later = replace(spec.first, strategy=spec.later, k=None, scorer="labelled")
+    return [spec.first, *(replace(later, budget=size) for size in spec.sizes[1:])]
 
 
 def published_orders(settings: TrialsConfig, pool: PoolManifest) -> dict[str, Int64]:

@@ -112,6 +112,7 @@ def _cycles(config: RunConfig, curves: Sequence[CycleResult]) -> str:
             f"hacon cycles {this_run(config)} --initial {_commas(dict.fromkeys(spec.initial for spec in specs))}"
             f" --later {_commas(dict.fromkeys(spec.later for spec in specs))}"
             f" --trials {max(spec.seed for spec in specs) + 1} --classifier {kind.classifier}"
+            + ("" if kind.scorer == "test" else f" --scorer {kind.scorer}")
             + ("" if kind.k is None else f" --k {kind.k}")
             + _set(settings)
         )

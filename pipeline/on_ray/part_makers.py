@@ -16,6 +16,7 @@ from pipeline.evaluate.scorer import COPIES, DRAWS, DROPOUT, copied_features, sc
 from pipeline.evaluate.vaal import labelled_score, reference_sample
 from pipeline.on_ray import stored_parts
 from pipeline.on_ray.evaluation import Opened
+from pipeline.select.fresh_clusters import cluster_features
 
 if TYPE_CHECKING:
     from pipeline.embed import Embedder
@@ -57,6 +58,13 @@ def clusters(given: Opened, space: str, k: int, seed: int) -> Made:
         sample_above=settings.sample_above,
     )
     arrays = {"cluster": found.labels, "distance": found.distance, "centroids": found.centroids}
+    return arrays, {"inertia": found.inertia, "backend": found.backend, "reason": found.reason}
+
+
+def fresh_clusters(given: Opened, k: int, seed: int) -> Made:
+    """The K-means of a strategy that makes one for every budget."""
+    found = cluster_features(given.features, k, seed)
+    arrays = {"labels": found.labels, "distance": found.distance, "centroids": found.centroids}
     return arrays, {"inertia": found.inertia, "backend": found.backend, "reason": found.reason}
 
 

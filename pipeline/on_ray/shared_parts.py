@@ -16,6 +16,7 @@ import ray
 from ray.exceptions import RayError
 
 from pipeline.artifacts import Int64, fingerprint
+from pipeline.cluster import KMeansResult
 from pipeline.evaluate.scorer import COPIES
 from pipeline.evaluate.spec import TrialSpec
 from pipeline.on_ray import part_makers as make
@@ -25,6 +26,7 @@ from pipeline.on_ray.evaluation_files import ARRAYS
 from pipeline.on_ray.session import gpus, quieten
 from pipeline.progress import Progress
 from pipeline.select import STRATEGIES
+from pipeline.select.fresh_clusters import MOST_CLUSTERS
 from pipeline.stages import Stage, claim, finished
 
 
@@ -106,6 +108,15 @@ def orders_part(orders: Mapping[str, Int64]) -> Part:
     return Part(names.ORDERS, partial(make.orders, orders=dict(orders)), {"orders": fingerprint(*held)})
 
 
+def fresh_clusters(given: Opened, k: int, seed: int) -> KMeansResult:
+    """The K-means that a strategy makes for its budget: the store's, or made now and left there for others."""
+    part = _fresh_clusters(k, seed)
+    done = _keep(given, part)
+    return KMeansResult(
+        **given.evaluation.arrays(part.name)[0], **{name: done[name] for name in ("inertia", "backend", "reason")}
+    )
+
+
 def _parts_of(evaluation: Evaluation, spec: TrialSpec) -> Iterator[Part]:
     chosen_by = STRATEGIES.get(spec.strategy)
     if chosen_by is None:  # an oracle or a published order
@@ -115,6 +126,10 @@ def _parts_of(evaluation: Evaluation, spec: TrialSpec) -> Iterator[Part]:
         yield _clusters(evaluation, "features", spec.clusters, seed)
     if needs & {"pixel_cluster", "pixel_distance"}:
         yield _clusters(evaluation, "pixels", spec.clusters, seed)
+    # Their K and seed are known beforehand here alone: ``uniform`` asks for more until the labels are content, later
+    # cycles have seeds of their own. The first trial that asks makes what others then find.
+    if not (chosen_by.nests or spec.uniform or spec.scorer == "labelled"):
+        yield _fresh_clusters(min(spec.budget, MOST_CLUSTERS), seed)
     views = names.VIEWS in needs
     if views and evaluation.on_features:
         yield Part(names.COPIES, make.copies, {"copies": COPIES}, gpu=True)
@@ -137,6 +152,10 @@ def _clusters(evaluation: Evaluation, space: str, k: int, seed: int) -> Part:
     return Part(name, partial(make.clusters, space=space, k=k, seed=seed), settings, gpu=gpu)
 
 
+def _fresh_clusters(k: int, seed: int) -> Part:
+    return Part(names.fresh_clusters_name(k, seed), partial(make.fresh_clusters, k=k, seed=seed))
+
+
 def _scores(evaluation: Evaluation, seed: int, views: bool) -> Part:
     after = ((FEATURES, names.COPIES) if views else (FEATURES,)) if evaluation.on_features else ()
     return Part(
@@ -157,18 +176,22 @@ def _network(evaluation: Evaluation) -> dict[str, Any]:
 
 def _make(evaluation: Evaluation, part: Part, on_gpu: bool, *_: Any) -> str:
     """The task; its last arguments are what it waits for."""
+    quieten()
+    _keep(opened(evaluation, on_gpu), part)
+    return part.name
+
+
+def _keep(given: Opened, part: Part) -> dict[str, Any]:
+    """Make a part unless it is there; its stage's result."""
     from safetensors.numpy import save
 
-    quieten()
-
     def work(files: str) -> dict[str, Any]:
-        arrays, facts = part.make(opened(evaluation, on_gpu))
+        arrays, facts = part.make(given)
         contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-        evaluation.store.write_bytes(f"{files}/{ARRAYS}", save(contiguous))
+        given.evaluation.store.write_bytes(f"{files}/{ARRAYS}", save(contiguous))
         return facts
 
-    _stage(evaluation, part).run(work, _silent)
-    return part.name
+    return _stage(given.evaluation, part).run(work, _silent)
 
 
 def _stage(evaluation: Evaluation, part: Part) -> Stage:

@@ -28,6 +28,11 @@ def clusters_name(space: str, k: int, seed: int) -> str:
     return f"clusters-{space}-{k}-{seed}"
 
 
+def fresh_clusters_name(k: int, seed: int) -> str:
+    """The part that holds a clustering which a strategy made for its budget."""
+    return f"clusters-fresh-{k}-{seed}"
+
+
 def scores_name(evaluation: Evaluation, seed: int, views: bool) -> str:
     """The part that holds a scorer's scores; those of augmented copies, which cost as many passes, are one apart."""
     return f"scores-{evaluation.classifier}-{seed}{'-views' if views else ''}"

@@ -33,7 +33,7 @@ from pipeline.evaluate.spec import TrialSpec
 from pipeline.on_ray.evaluation import Evaluation, Opened, opened
 from pipeline.on_ray.evaluation_files import FAILED, row_names, rows_in
 from pipeline.on_ray.session import gpus, quieten, ray_session
-from pipeline.on_ray.shared_parts import claim_part, make_parts, orders_part, parts_of
+from pipeline.on_ray.shared_parts import claim_part, fresh_clusters, make_parts, orders_part, parts_of
 from pipeline.on_ray.stored_parts import stored_parts
 from pipeline.progress import Progress
 from pipeline.select import STRATEGIES
@@ -173,7 +173,8 @@ def _parts(given: Opened, choices: list[TrialSpec]) -> Parts:
         scorer: {column for spec in choices if spec.scorer == scorer for column in _needs(spec.strategy)}
         for scorer in ("test", "labelled")
     }
-    return stored_parts(given, needs["test"], honest=needs["labelled"])
+    kept = stored_parts(given, needs["test"], honest=needs["labelled"])
+    return replace(kept, fresh_clusters=partial(fresh_clusters, given))
 
 
 def _needs(name: str) -> tuple[str, ...]:

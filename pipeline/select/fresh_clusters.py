@@ -19,8 +19,11 @@ def cluster_features(features: Float32, k: int, seed: int) -> KMeansResult:
 
 def fresh_clusters(view: PoolView, budget: int, seed: int) -> KMeansResult:
     """One cluster for every labelled sample and every one to be picked, as far as ``MOST_CLUSTERS`` go."""
+    k = min(len(view.labelled_rows) + budget, MOST_CLUSTERS)
+    if view.fresh_clusters is not None:
+        return view.fresh_clusters(k, seed)
     assert view.features is not None
-    return cluster_features(view.features, min(len(view.labelled_rows) + budget, MOST_CLUSTERS), seed)
+    return cluster_features(view.features, k, seed)
 
 
 def largest_first(sizes: Int64) -> Int64:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.artifacts import Float32, Float64, Int64
+from pipeline.cluster import KMeansResult
 
 _SHAPES = {"features": "ND", "probabilities": "NC", "probability_draws": "TNC", "probability_views": "VNC"}
 """Axes of the columns that are not (N,)."""
@@ -54,6 +55,8 @@ class PoolView:
     """K-means on the raw pixels."""
     pixel_distance: Float32 | None = None
     pixel_k: int = 0
+    fresh_clusters: Callable[[int, int], KMeansResult] | None = None
+    """(K, seed) -> K-means of the features, their rows in ``sample_id`` order, where somebody keeps it for others."""
     labelled: NDArray[np.bool_] | None = None
     """Labelled already: never chosen again, but a strategy may use where they lie. None: none is."""
 
@@ -89,16 +92,18 @@ class PoolView:
         return np.arange(len(self.sample_id)) if self.labelled is None else np.flatnonzero(~self.labelled)
 
     def take(self, rows: Int64) -> PoolView:
-        """The view of some samples, in the order of ``rows``."""
+        """The view of some samples, in the order of ``rows``; clusters that are kept of all samples do not go along."""
         taken: dict[str, Any] = {
             name: column.take(rows, axis=shape.index("N")) for name, shape, column in self._columns()
         }
-        return replace(self, **taken)
+        return replace(self, fresh_clusters=None, **taken)
 
     def by_sample_id(self) -> PoolView:
         """The same view with its rows in ascending order of ``sample_id``."""
         in_order = bool((self.sample_id[1:] > self.sample_id[:-1]).all())
-        return self if in_order else self.take(np.argsort(self.sample_id))
+        if in_order:
+            return self
+        return replace(self.take(np.argsort(self.sample_id)), fresh_clusters=self.fresh_clusters)
 
     def _columns(self) -> Iterator[tuple[str, str, NDArray[Any]]]:
         """Name, axes and values of every column that is known."""

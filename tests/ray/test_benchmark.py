@@ -76,6 +76,7 @@ def _apart_from_time(row: dict[str, Any]) -> dict[str, Any]:
 def done(store: Location, archive: Path) -> Location:
     """The store with a benchmark of one strategy of each kind."""
     strategies = "random,random_covered,hard-to-contrast,pixel-clusters,bald,consistency,coreset,hard-to-learn"
+    strategies += ",k-medoids,typiclust"
     flags = ["--strategies", f"{strategies},authors:back", "--budgets", "15", "--orders", str(archive / "orders.npz")]
     assert _benchmark(store, *flags, "--seeds", "2", "--uniform", "both", "--set", "benchmark.random_seeds=3") == 0
     return store
@@ -91,7 +92,7 @@ def test_every_trial_of_the_grid_has_a_row(done: Location) -> None:
         "random": 6,
         "random_covered": 3,
         **dict.fromkeys(("hard-to-contrast", "pixel-clusters", "bald", "consistency", "coreset"), 4),
-        **dict.fromkeys(("hard-to-learn", "authors:back"), 4),
+        **dict.fromkeys(("hard-to-learn", "k-medoids", "typiclust", "authors:back"), 4),
     }
     assert done.read_json("runs/r/benchmark/failed.json") == {}
     published = [row for row in rows.values() if row["strategy"] == "authors:back" and not row["uniform"]]
@@ -110,11 +111,29 @@ def test_a_row_is_that_of_the_plain_function(done: Location) -> None:
 
     given = opened(_evaluation(done))
     for name, row in _rows(done).items():
-        if row["strategy"] in ("hard-to-contrast", "consistency", "bald") and row["seed"] == 1:
+        looked_at = row["strategy"] in ("hard-to-contrast", "consistency", "bald", "k-medoids", "typiclust")
+        if looked_at and row["seed"] == 1:
             spec = TrialResult.from_row(row).spec
             parts = stored_parts(given, strategy(spec.strategy).needs)
             again = run_trial(spec, given.data, parts, given.resources).to_row()
             assert _apart_from_time(json.loads(json.dumps(again))) == _apart_from_time(row), name
+
+
+def test_the_clusters_of_a_budget_are_made_once_for_all_who_ask(done: Location) -> None:
+    """Of k-medoids and typiclust, plain and under uniform, which asks for more until each class has its part."""
+    names = [name.split("/")[0] for name, _, _ in done.files("runs/r/evaluation") if name.endswith("/done.json")]
+    fresh = [name for name in names if name.startswith("clusters-fresh-")]
+    assert {"clusters-fresh-15-0", "clusters-fresh-15-1"} < {*fresh} and len(fresh) == len({*fresh})
+    tried = [name for name, _, _ in done.files("runs/r/evaluation") if "clusters-fresh-15-0/files-" in name]
+    assert len(tried) == 1
+    modified = {name: when for name, _, when in done.files("runs/r/evaluation")}
+    flags = ["--strategies", "k-medoids,typiclust", "--budgets", "15", "--seeds", "2", "--uniform", "both"]
+    rows = {name for name, row in _rows(done).items() if row["strategy"] in ("k-medoids", "typiclust")}
+    for name in rows:
+        done.delete_file(f"runs/r/benchmark/trials/{name}.json")
+    assert _benchmark(done, *flags) == 0
+    assert rows < _rows(done).keys()
+    assert {name: when for name, _, when in done.files("runs/r/evaluation")} == modified, "all was there"
 
 
 def test_rows_of_other_inputs_are_never_mixed(done: Location, capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,7 +44,7 @@ def test_the_lines_are_the_points() -> None:
     assert len(rows) == 6
     assert rows[3] == {
         **{"initial": "random", "later": "margin", "seed": "1", "classifier": "probe", "labelled": "50"},
-        **{"start": "20", "step": "30", "end": "50", "k": "", "temperature": "0.05"},
+        **{"start": "20", "step": "30", "end": "50", "k": "", "temperature": "0.05", "scorer": "test"},
         **{"auc": "92.0", "accuracy": "60.0", "balanced_accuracy": "55.0", "covered": "0.5", "entropy": "1.5"},
     }
 

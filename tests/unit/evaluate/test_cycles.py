@@ -76,6 +76,18 @@ def test_later_strategies_go_different_ways(world: World, curves: dict[str, Cycl
     assert again.ids == curves["random"].ids
 
 
+def test_an_honest_first_query_saw_no_test_label(world: World) -> None:
+    """Half of it is random, and the other half is by a scorer that was trained on the first: a trial's own query."""
+    spec = replace(SHORT, initial="entropy", later="random", end=8, scorer="labelled")
+    result = run_cycles(spec, world.data, world.parts, Resources())
+    first = choose(TrialSpec("entropy", 8, 1, scorer="labelled"), world.data, world.parts, Resources())
+    assert list(result.ids) == first.tolist() and not result.saw_test
+    by_chance = choose(TrialSpec("random", 4, 1), world.data, world.parts, Resources())
+    assert first[:4].tolist() == by_chance.tolist()
+    papers = run_cycles(replace(spec, scorer="test"), world.data, world.parts, Resources())
+    assert papers.saw_test and papers.ids != result.ids and papers.spec.id != spec.id
+
+
 def test_vaal_compares_with_what_is_labelled_and_labels_make_an_oracle(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,13 +92,13 @@ def test_every_job_explains_flags_pools_and_settings(job: str, capsys: pytest.Ca
 
 
 def test_flags_of_one_job_are_in_its_help_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    own = {"benchmark": "strategies uniform budgets seeds scorer", "cycles": "initial later trials"}
+    own = {"benchmark": "strategies uniform budgets seeds", "cycles": "initial later trials"}
     for job in cli.JOBS:
         assert cli.main([job, "--help"]) == 0
         said = capsys.readouterr().out
         for owner, flags in own.items():
             assert all((f"--{flag} " in said) == (job == owner) for flag in flags.split()), job
-        assert ("--classifier" in said) == (job in own)
+        assert ("--classifier" in said) == ("--scorer" in said) == (job in own)
         assert ("--budget B " in said) == (job not in own)
 
 

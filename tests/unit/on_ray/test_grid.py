@@ -105,6 +105,9 @@ def test_cycles_are_first_by_later_by_trial() -> None:
     assert [(spec.strategy, spec.budget, spec.scorer) for spec in later] == [
         ("bald", size, "labelled") for size in (30, 40, 50)
     ]
+    honest = cycle_specs(override(RunConfig(), {**settings, "cycles.scorer": "labelled"}), POOL, {})
+    assert {choices_of(spec)[0].scorer for spec in honest} == {"labelled"}
+    assert not {spec.id for spec in honest} & {spec.id for spec in specs}
 
 
 @pytest.mark.parametrize(

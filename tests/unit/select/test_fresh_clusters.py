@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClusterMixin
 
 from pipeline.artifacts import Float32, Int64
-from pipeline.cluster import kmeans
+from pipeline.cluster import KMeansResult, kmeans
 from pipeline.select import PoolView, fresh_clusters, strategy
 from pipeline.select.typiclust import mean_distances
 from tests.unit.select.conftest import MakePool
@@ -47,6 +48,25 @@ def test_small_clusters_are_used_when_nothing_else_is_left(
     order = strategy("typiclust").order(three_blobs, seed=0) // 10
     assert BLOBS[order[:13]].tolist() == [0, 1] * 6 + [0]
     assert BLOBS[order[13:]].tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("name", ["k-medoids", "typiclust"])
+def test_clusters_that_somebody_keeps_are_asked_for_and_change_nothing(make_pool: MakePool, name: str) -> None:
+    view = make_pool(60)
+    features, asked = view.features, list[tuple[int, int]]()
+    assert features is not None
+
+    def kept(k: int, seed: int) -> KMeansResult:
+        asked.append((k, seed))
+        return fresh_clusters.cluster_features(features, k, seed)
+
+    for labelled in (None, np.arange(60) < 4):
+        plain = replace(view, labelled=labelled)
+        chosen = strategy(name).query(replace(plain, fresh_clusters=kept), 6, seed=3)
+        assert chosen.tolist() == strategy(name).query(plain, 6, seed=3).tolist()
+    assert asked == [(6, 3), (10, 3)]
+    # Their rows are in the order of ids: a view of other rows, or in another order, has none.
+    assert replace(view, fresh_clusters=kept).take(np.arange(60)[::-1]).fresh_clusters is None
 
 
 def test_labelled_samples_have_clusters_of_their_own() -> None:
