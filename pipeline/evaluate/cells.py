@@ -32,6 +32,8 @@ class Cell:
     trials: int
     queries: int
     """Different sets of samples among the trials: a strategy that does not depend on the seed makes one."""
+    fewest: int
+    """Images of the smallest query: under ``uniform`` it may be below the budget."""
     values: tuple[float, ...]
     """Of the trials that have the figure, ascending."""
     found: Summary | None
@@ -73,6 +75,7 @@ def cells(
                 figure=figure,
                 trials=len(trials),
                 queries=len({frozenset(trial.ids) for trial in trials}),
+                fewest=min(len(trial.ids) for trial in trials),
                 values=tuple(values),
                 found=summarise(values) if values else None,
                 paper=_paper(row, budget, table, dataset),

@@ -200,7 +200,18 @@ def _notes(of: Sequence[Cell]) -> list[str]:
         notes.append('"(n of m)": a class is missing in the others; the mean of n is not compared with other cells.')
     if any(cell.queries < cell.trials for cell in of):
         notes.append('"(1 query)": whatever the seed, the trials asked for the same images; of one there is no spread.')
+    short = [f"{low} of {budget:,}" for budget in sorted({cell.budget for cell in of}) if (low := _fewest(of, budget))]
+    if short:
+        notes.append(
+            f"Queries with Unif. have fewer images than the budget ({', '.join(short)} at the least) where there are "
+            "too few of a class: as in the authors' code, the others do not make up for it."
+        )
     return [*notes, *_marks_explained([cell.row for cell in of])]
+
+
+def _fewest(of: Sequence[Cell], budget: int) -> int:
+    """Images of the smallest query with label diversity that is below its budget; 0 where none is."""
+    return min((cell.fewest for cell in of if cell.row.uniform and cell.budget == budget > cell.fewest), default=0)
 
 
 def _random_of(row: TrialSpec, by_row: dict[TrialSpec, dict[int, Cell]]) -> dict[int, Cell] | None:

@@ -119,6 +119,33 @@ def test_a_row_is_that_of_the_plain_function(done: Location) -> None:
             assert _apart_from_time(json.loads(json.dumps(again))) == _apart_from_time(row), name
 
 
+def test_shared_parts_are_made_without_the_pools_labels(done: Location) -> None:
+    """Each, made again where every label of the pool is hidden, but for the map that is made of them."""
+    from dataclasses import replace
+
+    from pipeline.on_ray import part_makers as make
+    from pipeline.on_ray.evaluation import Opened
+
+    blind = Opened(_evaluation(done), on_gpu=False)
+    blind.train = replace(blind.train, labels=np.full(SIZE, -1, np.int32))
+    made = {
+        "features-test": make.features(blind, "test"),
+        "copies": make.copies(blind),
+        "clusters-features-15-0": make.clusters(blind, "features", 15, 0),
+        "clusters-pixels-15-0": make.clusters(blind, "pixels", 15, 0),
+        "clusters-fresh-15-0": make.fresh_clusters(blind, 15, 0),
+        "scores-probe-0": make.scores(blind, 0, views=False),
+        "scores-probe-0-views": make.scores(blind, 0, views=True),
+    }
+    kept = {name.split("/")[0] for name, _, _ in done.files("runs/r/evaluation")}
+    by_seed = {re.sub(r"-1(-views)?$", r"-0\1", name) for name in kept if "fresh" not in name}
+    assert by_seed - {"orders"} == {*made, "learnability-features"} - {"clusters-fresh-15-0"}
+    for name, (arrays, _) in made.items():
+        for column, array in blind.evaluation.arrays(name)[0].items():
+            # Its worker had one thread, and sums of several differ in the last digits.
+            assert np.allclose(array, arrays[column], atol=1e-4), (name, column)
+
+
 def test_the_clusters_of_a_budget_are_made_once_for_all_who_ask(done: Location) -> None:
     """Of k-medoids and typiclust, plain and under uniform, which asks for more until each class has its part."""
     names = [name.split("/")[0] for name, _, _ in done.files("runs/r/evaluation") if name.endswith("/done.json")]

@@ -95,6 +95,17 @@ def test_table_6_by_hand() -> None:
     )
 
 
+def test_queries_that_label_diversity_leaves_shorter_are_said() -> None:
+    whole = [replace(each, ids=tuple(range(119))) for each in trials("random", 119, [90.0], uniform=True)]
+    short = [
+        replace(each, ids=tuple(range(98 + each.spec.seed))) for each in trials("coreset", 119, [90.0, 91.0], True)
+    ]
+    plain = [replace(each, ids=(1, 2)) for each in trials("random", 119, [90.0])]  # cannot be, and is not said
+    text = strategy_table("AUC", cells([*whole, *short, *plain], "auc")).markdown()
+    assert "fewer images than the budget (98 of 119 at the least)" in text
+    assert "fewer images" not in strategy_table("AUC", cells([*whole, *plain], "auc")).markdown()
+
+
 def test_variants_are_told_apart() -> None:
     plain = trials("hard-to-contrast", 59, [90.0])
     wide = [replace(each, spec=replace(each.spec, k=59)) for each in plain]
