@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pipeline import device as devices
 from pipeline.artifacts import Float32, Uint8
-from pipeline.data.views import normalise
+from pipeline.data.views import MEAN, STD
 from pipeline.moco.model import build_encoder, fold_batch_norms
 
 
@@ -23,11 +23,13 @@ class Embedder:
     """
 
     def __init__(self, weights: Mapping[str, Tensor], arch: str, device: torch.device) -> None:
-        encoder = build_encoder(arch, projection_dim=len(weights["fc.2.bias"]))
-        encoder.load_state_dict(dict(weights))
+        with torch.device("meta"):  # else first weights are drawn, only to be replaced
+            encoder = build_encoder(arch, projection_dim=len(weights["fc.2.bias"]))
+        encoder.load_state_dict(dict(weights), assign=True)
         self.dimensions = len(weights["fc.0.bias"])
         encoder.fc = nn.Identity()
-        self._encoder = fold_batch_norms(encoder.eval()).to(device)
+        folded = fold_batch_norms(encoder.eval().to(memory_format=torch.channels_last))
+        self._encoder, self._mean = _fold_normalisation(folded).to(device), 255 * devices.constant(MEAN, device)
         self._device = device
         self._dtype, _ = devices.choose_precision("auto", device)
 
@@ -37,5 +39,17 @@ class Embedder:
         # A copy, since Arrow's buffers are read-only and torch wants to own what it holds.
         pixels = torch.from_numpy(images.copy()).to(self._device).permute(0, 3, 1, 2)
         with devices.autocast(self._device, self._dtype):
-            features = self._encoder(normalise(pixels.to(torch.float32) / 255))
+            features = self._encoder(pixels - self._mean[:, None, None])
         return F.normalize(features.float(), dim=1).cpu().numpy()
+
+
+def _fold_normalisation(encoder: nn.Module) -> nn.Module:
+    """In place: from 0 .. 255, only the mean taken off, instead of ``views.normalise`` of 0 .. 1.
+
+    The mean stays outside: it is what the first convolution's padding stands for.
+    """
+    stem = encoder.conv1
+    assert isinstance(stem, nn.Conv2d)
+    deviation = 255 * torch.tensor(STD)
+    stem.weight = nn.Parameter(stem.weight / deviation[:, None, None])
+    return encoder

@@ -24,7 +24,8 @@ from pipeline.data.keyed import uniform
 
 _LUMA = (0.2989, 0.587, 0.114)
 """Weights of grey that torchvision's rgb_to_grayscale uses."""
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""ImageNet's, of pixels from 0 to 1."""
 _CROP_TRIES = 10
 _BLUR_RADIUS = 6
 _DRAWS = 2 * _CROP_TRIES + 16
@@ -95,8 +96,8 @@ def make_views(images: Tensor, keys: Tensor, recipe: Recipe) -> Tensor:
 
 def normalise(pixels: Tensor) -> Tensor:
     """[0, 1] pixels (n, 1 or 3, H, W) -> the network's input (n, 3, H, W), by ImageNet's mean and deviation."""
-    mean = devices.constant(_MEAN, pixels.device)[:, None, None]
-    std = devices.constant(_STD, pixels.device)[:, None, None]
+    mean = devices.constant(MEAN, pixels.device)[:, None, None]
+    std = devices.constant(STD, pixels.device)[:, None, None]
     return ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
