@@ -48,8 +48,7 @@ def _fold_normalisation(encoder: nn.Module) -> nn.Module:
 
     The mean stays outside: it is what the first convolution's padding stands for.
     """
-    stem = encoder.conv1
-    assert isinstance(stem, nn.Conv2d)
+    stem = next(layer for layer in encoder.modules() if isinstance(layer, nn.Conv2d))
     deviation = 255 * torch.tensor(STD)
     stem.weight = nn.Parameter(stem.weight / deviation[:, None, None])
     return encoder
