@@ -340,13 +340,19 @@ def _first_seen(labels: NDArray[np.int32]) -> Int64:
     return values[np.argsort(first)].astype(np.int64)
 
 
-def splits(view: PoolView, budget: int, seed: int) -> Int64:
-    """A hierarchy: the widest group is split in two, and the half without a pick gets its middle."""
+def splits(view: PoolView, budget: int, seed: int, power: float = 1.0, middles: int | None = None) -> Int64:
+    """A hierarchy: the widest group is split in two, and the half without a pick gets its middle.
+
+    Args:
+        power: of the variance, by which the number of samples is multiplied: 1 is the sum of squares, 0 the number.
+        middles: after so many picks a half gives one of its samples by chance instead.
+    """
     features = view.features
     assert features is not None
+    rng = np.random.default_rng(seed)
     groups = [np.arange(len(features))]
     picks = [_middle(features, groups[0])]
-    spread = [_spread(features, groups[0])]
+    spread = [_spread(features, groups[0], power)]
     while len(picks) < budget:
         worst = int(np.argmax(spread))
         rows = groups[worst]
@@ -354,9 +360,10 @@ def splits(view: PoolView, budget: int, seed: int) -> Int64:
         own = half[np.flatnonzero(rows == picks[worst])[0]]
         groups[worst], new = rows[half == own], rows[half != own]
         groups.append(new)
-        picks.append(_middle(features, new))
-        spread[worst] = _spread(features, groups[worst])
-        spread.append(_spread(features, new))
+        by_chance = middles is not None and len(picks) >= middles
+        picks.append(int(rng.choice(new)) if by_chance else _middle(features, new))
+        spread[worst] = _spread(features, groups[worst], power)
+        spread.append(_spread(features, new, power))
     return np.array(picks)
 
 
@@ -364,8 +371,9 @@ def _middle(features: Float32, rows: Int64) -> int:
     return int(rows[np.argmin(((features[rows] - features[rows].mean(axis=0)) ** 2).sum(axis=1))])
 
 
-def _spread(features: Float32, rows: Int64) -> float:
-    return float(((features[rows] - features[rows].mean(axis=0)) ** 2).sum())
+def _spread(features: Float32, rows: Int64, power: float) -> float:
+    squares = float(((features[rows] - features[rows].mean(axis=0)) ** 2).sum())
+    return len(rows) * (squares / len(rows)) ** power
 
 
 _FLAT: dict[int, Float32] = {}
@@ -438,6 +446,10 @@ NESTED: dict[str, Pick] = {
     "greedy medoids, hard tenth": partial(greedy, similarity=medoids, among=hard(0.1)),
     "greedy medoids, hard landmarks": partial(greedy, similarity=medoids, weight=hardness),
     "splits in two": splits,
+    "splits in two, by distances": partial(splits, power=0.5),
+    "splits in two, by number": partial(splits, power=0.0),
+    "splits in two, by distances, chance from 40 on": partial(splits, power=0.5, middles=40),
+    "splits in two, chance from 40 on": partial(splits, middles=40),
     "herding, .5 to 30 picks, then .05": partial(falling, stages=((30, 0.5), (10**9, 0.05))),
     **{
         f"herding, 1 to {first} picks, then .5": partial(falling, stages=((first, 1.0), (10**9, 0.5)))

@@ -18,7 +18,13 @@ AT_ONCE = 32
 """Candidates looked at again together: one product instead of many."""
 
 
-def facility_location(view: PoolView, budget: int, seed: int, similarity: Callable[[Float32], Float32]) -> Int64:
+def facility_location(
+    view: PoolView,
+    budget: int,
+    seed: int,
+    similarity: Callable[[Float32], Float32],
+    weights: Float32 | None = None,
+) -> Int64:
     """Greedy: the sample that most raises the pool's mean of max over s in S of similarity(x, s).
 
     S are the labelled and the picked. The mean is over the whole pool, above 20,000 samples over 20,000 landmarks drawn
@@ -27,14 +33,17 @@ def facility_location(view: PoolView, budget: int, seed: int, similarity: Callab
 
     Args:
         similarity: squared distances, which it may overwrite -> similarities, 0 or more.
+        weights: (N,) how much each sample x counts in the mean; none: all alike.
     """
     assert view.features is not None
     features = view.features
-    points = features[landmarks(len(features), seed, LANDMARKS)]
+    drawn = landmarks(len(features), seed, LANDMARKS)
+    points = features[drawn]
     rows = view.unlabelled_rows
 
     def similar(chosen: Int64) -> Float32:
-        return similarity(squared_distances(features[chosen], points))
+        found = similarity(squared_distances(features[chosen], points))
+        return found if weights is None else np.multiply(found, weights[drawn], out=found)
 
     covered = np.zeros(len(points), np.float32)
     for block in blocks(len(view.labelled_rows)):

@@ -21,10 +21,11 @@ def pick(view: PoolView, budget: int, seed: int) -> Int64:
     Source: the BUILD phase of PAM (Kaufman & Rousseeuw, "Finding groups in data", 1990), with what is labelled as the
     medoids that are there; SCIENCE.md section 7.
     """
-    return facility_location(view, budget, seed, _nearness)
+    return facility_location(view, budget, seed, nearness)
 
 
-def _nearness(squared: Float32) -> Float32:
+def nearness(squared: Float32) -> Float32:
+    """2 - d of squared distances between features of unit norm, which it overwrites."""
     squared[squared < _ROUNDING] = 0  # of a sample to itself; its root would be a thousand times as large
     np.sqrt(squared, out=squared)
     return np.subtract(np.float32(FARTHEST), squared, out=squared)

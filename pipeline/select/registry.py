@@ -22,6 +22,7 @@ from pipeline.select import (
     easy_to_learn,
     entropy,
     greedy_medoids,
+    hard_medoids,
     hard_to_contrast,
     hard_to_learn,
     k_medoids,
@@ -121,6 +122,7 @@ STRATEGIES: dict[str, Strategy] = {
         # What the field uses at low budgets.
         Strategy("k-medoids", k_medoids.pick, ("features",), nests=False, paper="K-means, K = budget"),
         Strategy("greedy-medoids", greedy_medoids.pick, ("features",), paper="PAM's BUILD, Kaufman & Rousseeuw 1990"),
+        Strategy("hard-medoids", hard_medoids.pick, ("features", *CONTRAST), paper="PAM's BUILD, weighted by HaCon's"),
         Strategy("typiclust", typiclust.pick, ("features",), nests=False, paper="Hacohen et al., ICML 2022"),
         Strategy("probcover", probcover.pick, ("features",), paper="Yehuda et al., NeurIPS 2022"),
         Strategy("maxherding", maxherding.pick, ("features",), paper="Bae et al., ECCV 2024"),

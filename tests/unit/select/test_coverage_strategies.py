@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from pipeline.artifacts import Float32, Float64
 from pipeline.errors import InputError
 from pipeline.select import PoolView, facility_location, probcover, strategy
 from pipeline.select.fresh_clusters import cluster_features
+from pipeline.select.hard_medoids import hardness
 from pipeline.select.squared_distances import landmarks, squared_distances
 from tests.unit.select.conftest import MakePool
 
@@ -138,18 +140,52 @@ def slow_herding(kernel: Float64, labelled: list[int], budget: int) -> list[int]
 
 @pytest.mark.parametrize("labelled", [0, 15])
 @pytest.mark.parametrize("held", [True, False])
-@pytest.mark.parametrize("name", ["maxherding", "greedy-medoids"])
+@pytest.mark.parametrize("name", ["maxherding", "greedy-medoids", "hard-medoids"])
 def test_facility_location_against_the_slow_loop(
     make_pool: MakePool, name: str, labelled: int, held: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not held:
         monkeypatch.setattr(facility_location, "HELD_BYTES", 0)
-    view = make_pool(200, labelled=labelled)
+    rng = np.random.default_rng(1)
+    view = replace(make_pool(200, labelled=labelled), cluster=np.arange(200, dtype=np.int32) % 4, k=4)
+    view = replace(view, confidence=np.where(rng.random(200) < 0.05, np.nan, rng.random(200)))
     assert view.features is not None
     squared = exact(view.features)
     similar = np.exp(-squared) if name == "maxherding" else 2 - np.sqrt(squared)
+    if name == "hard-medoids":
+        similar *= slow_hardness(view)[:, None]
     expected = slow_herding(similar, view.labelled_rows.tolist(), 80)
     assert strategy(name).query(view, 80, seed=0).tolist() == view.sample_id[expected].tolist()
+
+
+def slow_hardness(view: PoolView) -> Float64:
+    """1 for the lowest confidence of a cluster, 0 for the highest, evenly between; NaN is above all numbers."""
+    assert view.cluster is not None and view.confidence is not None
+    found = np.zeros(len(view.cluster))
+    for cluster in range(view.k):
+        rows = [row for row in range(len(found)) if view.cluster[row] == cluster]
+        rows.sort(key=lambda row: (np.isnan(view.confidence[row]), view.confidence[row], row))
+        for place, row in enumerate(rows):
+            found[row] = 1 - place / (len(rows) - 1) if len(rows) > 1 else 1.0
+    return found
+
+
+def test_hardness_by_hand() -> None:
+    confidence = np.array([0.5, 0.1, 0.9, np.nan, 0.3, 0.2])
+    cluster = np.array([0, 0, 0, 1, 1, 2], np.int32)
+    view = PoolView(np.arange(6), cluster=cluster, confidence=confidence, k=4)
+    assert hardness(view).tolist() == [0.5, 1, 0, 0, 1, 1]
+
+
+def test_hard_medoids_go_where_the_hard_are_and_take_what_is_in_their_middle() -> None:
+    """Two groups of three on a circle; all of the hard are in the second, whose middle is its easiest."""
+    angles = np.array([0.0, 0.1, 0.2, 2.9, 3.0, 3.1])
+    features = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
+    view = PoolView(
+        np.arange(6), features=features, cluster=np.zeros(6, np.int32), k=1, confidence=np.array([3, 4, 5, 0, 2, 1.0])
+    )
+    assert strategy("hard-medoids").query(view, 2, seed=0).tolist() == [4, 0]
+    assert strategy("greedy-medoids").query(view, 1, seed=0).tolist() != [4]
 
 
 def test_greedy_medoids_begin_as_pam_does(make_pool: MakePool) -> None:
