@@ -202,9 +202,9 @@ def hard(share: float) -> Callable[[PoolView], NDArray[np.bool_]]:
     return lambda view: _rank_in_cluster(_clustered(view, CLUSTERS, 0), "confidence") <= share
 
 
-def hardness(view: PoolView) -> Float64:
-    """1 for the hardest to contrast of a cluster, 0 for the easiest."""
-    return 1 - _rank_in_cluster(_clustered(view, CLUSTERS, 0), "confidence")
+def hardness(view: PoolView, least: float = 0.0) -> Float64:
+    """1 for the hardest to contrast of a cluster, ``least`` for the easiest."""
+    return 1 - (1 - least) * _rank_in_cluster(_clustered(view, CLUSTERS, 0), "confidence")
 
 
 def core_first(view: PoolView, budget: int, seed: int, share: float, k: int) -> Int64:
@@ -444,7 +444,12 @@ NESTED: dict[str, Pick] = {
     "greedy medoids, dense half": partial(greedy, similarity=medoids, among=dense(0.5)),
     "greedy medoids, hard half": partial(greedy, similarity=medoids, among=hard(0.5)),
     "greedy medoids, hard tenth": partial(greedy, similarity=medoids, among=hard(0.1)),
-    "greedy medoids, hard landmarks": partial(greedy, similarity=medoids, weight=hardness),
+    **{
+        f"greedy medoids, hard landmarks{f', {least:g} the least' if least else ''}": partial(
+            greedy, similarity=medoids, weight=partial(hardness, least=least)
+        )
+        for least in (0.0, 0.2, 0.5)
+    },
     "splits in two": splits,
     "splits in two, by distances": partial(splits, power=0.5),
     "splits in two, by number": partial(splits, power=0.0),
