@@ -32,7 +32,7 @@ FAMILIES = {
     "Published active selection": (
         *("entropy", "margin", "least-confidence", "consistency", "bald", "vaal", "coreset"),
     ),
-    "Made for low budgets": ("k-medoids", "greedy-medoids", "typiclust", "probcover", "maxherding"),
+    "Made for low budgets": ("k-medoids", "greedy-medoids", "hard-medoids", "typiclust", "probcover", "maxherding"),
 }
 """Fig. 5, Fig. 7 and what is younger than the paper; each is drawn with HaCon and chance."""
 MOST_LABEL_FIGURES = 4

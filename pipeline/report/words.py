@@ -47,6 +47,11 @@ ORDERS = {
         "each lowers most how far the pool's images are from the nearest chosen one",
         "An image stands for those around it; the first ones for the largest groups (greedy medoids).",
     ),
+    "hard-medoids": (
+        "each lowers most how far the images that are hard to tell apart are from the nearest chosen one",
+        "An image stands for those around it, and these count the more, the harder training found them: the hard say "
+        "where to label, and what lies in their middle is labelled (greedy medoids, weighted).",
+    ),
     "typiclust": (
         "the images were sorted into as many clusters as there are to choose, and the one in the densest place of each "
         "was taken",
@@ -159,7 +164,7 @@ def headline(budget: int) -> str:
 
 def takes_turns(order: str) -> bool:
     """Whether the run's clusters take turns in this order."""
-    return order in STRATEGIES and "cluster" in STRATEGIES[order].needs
+    return order in STRATEGIES and STRATEGIES[order].by_turns
 
 
 def lede(budget: int, total: int, k: int, order: str) -> str:

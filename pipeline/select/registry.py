@@ -60,6 +60,11 @@ class Strategy:
         """Whether it runs on a trained classifier's predictions."""
         return not {"probabilities", "probability_draws", "probability_views"}.isdisjoint(self.needs)
 
+    @property
+    def by_turns(self) -> bool:
+        """Whether the clusters that it is given take turns; beside features they only say what is compared."""
+        return not {"cluster", "pixel_cluster"}.isdisjoint(self.needs) and "features" not in self.needs
+
     def missing(self, view: PoolView) -> list[str]:
         """The columns that it needs and ``view`` lacks."""
         return [column for column in self.needs if getattr(view, column) is None]

@@ -135,8 +135,7 @@ def test_clusters_share_a_budget_equally(strategy: Strategy) -> None:
         "cluster": (view.cluster, view.k),
         "pixel_cluster": (view.pixel_cluster, view.pixel_k),
     }
-    # With features beside them clusters say what is hard, not whose turn it is.
-    if by_cluster.keys().isdisjoint(strategy.needs) or "features" in strategy.needs:
+    if not strategy.by_turns:
         pytest.skip("not by clusters that it is given")
     cluster, k = by_cluster["cluster" if "cluster" in strategy.needs else "pixel_cluster"]
     assert cluster is not None
