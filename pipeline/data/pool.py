@@ -38,7 +38,7 @@ class _Index:
         self._highest_so_far = np.maximum.accumulate(self._highest)
 
     def holding(self, wanted: Int64) -> list[RowGroup]:
-        """Those whose range holds one of ``wanted`` (n,), ascending."""
+        """Those whose range holds one of ``wanted`` (n,), which ascend and may repeat; ascending."""
         if not len(wanted):
             return []
         first = int(np.searchsorted(self._highest_so_far, wanted[0]))
@@ -83,7 +83,8 @@ class PoolReader:
 
     def row_groups_with(self, ids: Int64, split: str = "train") -> list[RowGroup]:
         """Where the samples ``ids`` (n,) lie. The first call opens every file of the split."""
-        return self._index(split).holding(np.unique(ids))
+        # Sorted, not made distinct: that goes through a hash table, a quarter of a query's time at a million ids.
+        return self._index(split).holding(np.sort(ids))
 
     def keys(self, ids: Int64, split: str = "train") -> pa.ChunkedArray:
         """The keys (n,) of the samples ``ids`` (n,), in that order, as Arrow has them: no Python object a sample.
