@@ -75,7 +75,10 @@ class CycleSpec:
     @property
     def id(self) -> str:
         """A name for files and logs: readable, and different for any two different runs."""
-        digest = fingerprint(json.dumps(asdict(self), sort_keys=True))[:10]
+        settings = asdict(self)
+        if self.scorer == "test":  # curves from before there was a choice keep their names
+            del settings["scorer"]
+        digest = fingerprint(json.dumps(settings, sort_keys=True))[:10]
         return f"{self.initial.replace(':', '.')}-then-{self.later}-{self.seed}-{self.classifier}-{digest}"
 
     @property
@@ -121,7 +124,7 @@ class CycleResult:
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> CycleResult:
         """The inverse of ``to_row``."""
-        spec = CycleSpec(**{each.name: row[each.name] for each in fields(CycleSpec)})
+        spec = CycleSpec(**{each.name: row[each.name] for each in fields(CycleSpec) if each.name in row})
         points = tuple(CyclePoint(**point) for point in row["points"])
         return cls(spec=spec, points=points, ids=tuple(row["ids"]), **{name: row[name] for name in _FIGURES})
 

@@ -127,7 +127,17 @@ def test_correlation_of_first_and_last() -> None:
 def test_rows_survive_json(world: World) -> None:
     result = run_cycles(replace(SHORT, end=8), world.data, world.parts, Resources())
     assert CycleResult.from_row(json.loads(json.dumps(result.to_row()))) == result
-    assert len({SHORT.id, replace(SHORT, seed=2).id, replace(SHORT, end=28).id}) == 3
+    assert (
+        len({SHORT.id, replace(SHORT, seed=2).id, replace(SHORT, end=28).id, replace(SHORT, scorer="labelled").id}) == 4
+    )
+
+
+def test_a_curve_from_before_there_was_a_choice_of_scorer_is_the_same_one() -> None:
+    old = CycleResult(SHORT, (CyclePoint(8, 60.0, 0, 0, 1, 2),), (1, 2), 1.0, False, False, "").to_row()
+    del old["scorer"]
+    assert CycleResult.from_row(old).spec == SHORT
+    # Named by the code of 7942fc2, which knew no scorer.
+    assert SHORT.id == "hard-to-contrast-then-entropy-1-probe-3320e45c88"
 
 
 def test_sizes_that_make_no_curve(world: World) -> None:
