@@ -16,7 +16,7 @@ def pick(view: PoolView, budget: int, seed: int) -> Int64:
     The hardest themselves lie between groups and make poor labels (docs/results.md); a sample in their middle is near
     many of them. So they say where to label, not what.
     Source: the objective of PAM (Kaufman & Rousseeuw 1990), weighted by the rank of the paper's confidence (Eq. 3)
-    inside its clusters; chosen and confirmed in docs/results.md, "One nested order"; SCIENCE.md section 7.
+    inside its clusters; measured in docs/results.md, "One nested order"; SCIENCE.md section 7.
     """
     return facility_location(view, budget, seed, nearness, hardness(view))
 
