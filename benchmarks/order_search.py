@@ -20,6 +20,7 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 from sklearn.neighbors import NearestNeighbors
 
 from jobs.arguments import configure, parser
@@ -35,7 +36,7 @@ from pipeline.on_ray.plan import CONFIDENCE
 from pipeline.select import PoolView, strategy
 from pipeline.select.facility_location import lazy_greedy
 from pipeline.select.fresh_clusters import largest_first
-from pipeline.select.round_robin import ascending, in_turns, round_robin, visiting_order
+from pipeline.select.round_robin import in_turns, round_robin, visiting_order
 from pipeline.select.squared_distances import landmarks, squared_distances
 from pipeline.select.typiclust import NEIGHBOURS, mean_distances
 
@@ -212,7 +213,7 @@ def core_first(view: PoolView, budget: int, seed: int, share: float, k: int) -> 
     clustered = _clustered(view, k, seed)
     assert clustered.cluster is not None and clustered.confidence is not None
     outside = _rank_in_cluster(clustered, "distance") > share
-    key = ascending(clustered.confidence) + len(outside) * outside
+    key = rankdata(clustered.confidence, "ordinal") + len(outside) * outside
     return in_turns(clustered, clustered.cluster, key, visiting_order(clustered.k, seed), budget)
 
 
@@ -250,7 +251,7 @@ def largest_cluster_first(view: PoolView, budget: int, seed: int) -> Int64:
     clustered = _clustered(view, CLUSTERS, seed)
     assert clustered.cluster is not None and clustered.confidence is not None
     turns = largest_first(np.bincount(clustered.cluster, minlength=CLUSTERS))
-    return in_turns(clustered, clustered.cluster, ascending(clustered.confidence), turns, budget)
+    return in_turns(clustered, clustered.cluster, clustered.confidence, turns, budget)
 
 
 def falling(view: PoolView, budget: int, seed: int, stages: tuple[tuple[int, float | None], ...]) -> Int64:
@@ -410,7 +411,7 @@ def _rank_in_cluster(view: PoolView, column: str) -> Float64:
     values, found = getattr(view, column), np.zeros(len(view.cluster))
     for each in range(view.k):
         rows = np.flatnonzero(view.cluster == each)
-        found[rows] = ascending(values[rows]) / max(len(rows) - 1, 1)
+        found[rows] = (rankdata(values[rows], "ordinal") - 1) / max(len(rows) - 1, 1)
     return found
 
 

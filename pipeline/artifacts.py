@@ -139,7 +139,8 @@ class Clustering:
 
 def by_sample_id(table: pa.Table) -> pa.Table:
     """The table sorted by ``sample_id``, so that row order in files never matters."""
-    return table.sort_by("sample_id")
+    ids = np.asarray(table["sample_id"])
+    return table if (ids[1:] > ids[:-1]).all() else table.sort_by("sample_id")
 
 
 def confidence_at(table: pa.Table, temperature: float) -> ConfidenceTable:

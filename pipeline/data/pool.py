@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,8 @@ from pipeline.artifacts import Int64, PoolManifest, Uint8, by_sample_id, images_
 from pipeline.storage import Location
 
 _READERS = 8
+_FEW = 64
+"""Ids of fewer than one in so many samples are sorted; of more, a look at every sample of the pool is less work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ class PoolReader:
         wanted, place = self._wanted(ids, split)
         images = np.empty((len(wanted), *self._shape), np.uint8)
         if groups is None:
-            groups = self.row_groups_with(wanted, split)
+            groups = self._index(split).holding(wanted)
         for at, rows, table in self._rows(wanted, groups, "image"):
             images[at] = images_of(table["image"], *self._shape)[rows]
         return images if _is_identity(place) else images[place]
@@ -78,7 +81,7 @@ class PoolReader:
     def row_groups(self, split: str = "train") -> Iterator[tuple[Int64, Uint8]]:
         """Every sample of the split once, as they lie in the files: (ids (m,), images (m, H, W, C))."""
         ids = np.arange(self.manifest.splits[split])
-        for at, rows, table in self._rows(ids, self.row_groups_with(ids, split), "image"):
+        for at, rows, table in self._rows(ids, self._index(split).holding(ids), "image"):
             yield at, images_of(table["image"], *self._shape)[rows]
 
     def row_groups_with(self, ids: Int64, split: str = "train") -> list[RowGroup]:
@@ -93,7 +96,7 @@ class PoolReader:
             ValueError: an id that the split does not have.
         """
         wanted, place = self._wanted(ids, split)
-        groups = self.row_groups_with(wanted, split)
+        groups = self._index(split).holding(wanted)
         found = [(at, table["key"].take(pa.array(rows))) for at, rows, table in self._rows(wanted, groups, "key")]
         row_of = np.empty(len(wanted), np.int64)
         row_of[np.concatenate([np.empty(0, np.int64), *(at for at, _ in found)])] = np.arange(len(wanted))
@@ -117,22 +120,28 @@ class PoolReader:
         ids = np.asarray(ids, np.int64)
         if len(ids) and not 0 <= ids.min() <= ids.max() < size:
             raise ValueError(f"split '{split}' has ids 0 .. {size - 1}, asked for {ids.min()} .. {ids.max()}")
-        wanted, place = np.unique(ids, return_inverse=True)
-        return wanted, place
+        if len(ids) < size // _FEW:
+            wanted, place = np.unique(ids, return_inverse=True)
+            return wanted, place
+        there = np.zeros(size, bool)
+        there[ids] = True
+        return np.flatnonzero(there), (np.cumsum(there) - 1)[ids]
 
     def _rows(self, wanted: Int64, groups: Sequence[RowGroup], column: str) -> Iterator[tuple[Int64, Int64, pa.Table]]:
-        """Row group by row group: (places among ``wanted``, the rows that go there, the group's table)."""
+        """Piece by piece: (places among ``wanted``, the rows that go there, the piece's table).
+
+        A piece is a row group; of keys, which are small, all that is wanted of a file.
+        """
         found = 0
-        opened: tuple[str, pq.ParquetFile] | None = None
-        for group in groups:
-            if opened is None or opened[0] != group.file:
-                opened = (group.file, self._open(group.file))
-            table = opened[1].read_row_group(group.number, columns=["sample_id", column])
-            ids = np.asarray(table["sample_id"])
-            at = np.searchsorted(wanted, ids)
-            rows = np.flatnonzero((at < len(wanted)) & (wanted[np.minimum(at, len(wanted) - 1)] == ids))
-            found += len(rows)
-            yield at[rows], rows, table
+        for file, of_file in groupby(groups, lambda group: group.file):
+            opened, numbers = self._open(file), [group.number for group in of_file]
+            for piece in [numbers] if column == "key" else [[number] for number in numbers]:
+                table = opened.read_row_groups(piece, columns=["sample_id", column])
+                ids = np.asarray(table["sample_id"])
+                at = np.searchsorted(wanted, ids)
+                rows = np.flatnonzero((at < len(wanted)) & (wanted[np.minimum(at, len(wanted) - 1)] == ids))
+                found += len(rows)
+                yield at[rows], rows, table
         assert found == len(wanted), f"{found} of {len(wanted)} samples are in {self.manifest.folder}"
 
     def _index(self, split: str) -> _Index:

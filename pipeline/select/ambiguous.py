@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pipeline.artifacts import Int64
+from pipeline.artifacts import Float64, Int64
 from pipeline.select.pool_view import PoolView
-from pipeline.select.round_robin import ascending, in_turns, visiting_order
+from pipeline.select.round_robin import in_turns, visiting_order
 
 
-def key(view: PoolView) -> Int64:
+def key(view: PoolView) -> Float64:
     """(N,) highest variability first; ties by sample id; never drawn in training: last."""
     assert view.variability is not None
-    return ascending(-view.variability)
+    return -view.variability
 
 
 def pick(view: PoolView, budget: int, seed: int) -> Int64:

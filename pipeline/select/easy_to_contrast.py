@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from pipeline.artifacts import Int64
+from pipeline.artifacts import Float64, Int64
 from pipeline.select.pool_view import PoolView
-from pipeline.select.round_robin import ascending, in_turns, unknown_last, visiting_order
+from pipeline.select.round_robin import in_turns, visiting_order
 
 
-def key(view: PoolView) -> Int64:
+def key(view: PoolView) -> Float64:
     """(N,) highest confidence first, the exact reverse of hard-to-contrast; never drawn in training: last."""
+    from scipy.stats import rankdata  # half a second to load
+
     assert view.confidence is not None
-    return unknown_last(-ascending(view.confidence), view.confidence)
+    return -rankdata(view.confidence, "ordinal", nan_policy="omit")
 
 
 def pick(view: PoolView, budget: int, seed: int) -> Int64:

@@ -7,7 +7,7 @@ import numpy as np
 from pipeline.artifacts import Int64
 from pipeline.select.fresh_clusters import fresh_clusters, largest_first
 from pipeline.select.pool_view import PoolView
-from pipeline.select.round_robin import ascending, in_turns
+from pipeline.select.round_robin import in_turns
 
 
 def pick(view: PoolView, budget: int, seed: int) -> Int64:
@@ -19,4 +19,4 @@ def pick(view: PoolView, budget: int, seed: int) -> Int64:
     """
     found = fresh_clusters(view, budget, seed)
     turns = largest_first(np.bincount(found.labels))
-    return in_turns(view, found.labels, ascending(found.distance), turns, budget)
+    return in_turns(view, found.labels, found.distance, turns, budget)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.artifacts import Int64
 from pipeline.select.pool_view import PoolView
-from pipeline.select.round_robin import ascending, in_turns, visiting_order
+from pipeline.select.round_robin import in_turns, visiting_order
 
 
 def pick(view: PoolView, budget: int, seed: int) -> Int64:
@@ -14,4 +14,4 @@ def pick(view: PoolView, budget: int, seed: int) -> Int64:
     """
     assert view.pixel_cluster is not None and view.pixel_distance is not None
     turns = visiting_order(view.pixel_k, seed)
-    return in_turns(view, view.pixel_cluster, ascending(view.pixel_distance), turns, budget)
+    return in_turns(view, view.pixel_cluster, view.pixel_distance, turns, budget)

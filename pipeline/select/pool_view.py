@@ -73,10 +73,10 @@ class PoolView:
             raise ValueError(f"features are float32, not {self.features.dtype}")
         if self.labelled is not None and self.labelled.dtype != np.bool_:
             raise ValueError(f"labelled is bool, not {self.labelled.dtype}")
-        ids = np.sort(self.sample_id)  # np.unique takes a hundred times as long at a million rows
-        repeated = int((ids[1:] == ids[:-1]).sum())
-        if repeated:
-            raise ValueError(f"{n} rows have only {n - repeated} distinct sample ids")
+        if not self._in_order:
+            ids = np.sort(self.sample_id)  # np.unique takes a hundred times as long at a million rows
+            if repeated := int((ids[1:] == ids[:-1]).sum()):
+                raise ValueError(f"{n} rows have only {n - repeated} distinct sample ids")
         for cluster, k in ((self.cluster, self.k), (self.pixel_cluster, self.pixel_k)):
             if cluster is not None and n and not 0 <= cluster.min() <= cluster.max() < k:
                 raise ValueError(f"clusters {cluster.min()} to {cluster.max()} are not within 0 to {k - 1}")
@@ -100,10 +100,14 @@ class PoolView:
 
     def by_sample_id(self) -> PoolView:
         """The same view with its rows in ascending order of ``sample_id``."""
-        in_order = bool((self.sample_id[1:] > self.sample_id[:-1]).all())
-        if in_order:
+        if self._in_order:
             return self
         return replace(self.take(np.argsort(self.sample_id)), fresh_clusters=self.fresh_clusters)
+
+    @property
+    def _in_order(self) -> bool:
+        """Whether every id is larger than the one before."""
+        return bool((self.sample_id[1:] > self.sample_id[:-1]).all())
 
     def _columns(self) -> Iterator[tuple[str, str, NDArray[Any]]]:
         """Name, axes and values of every column that is known."""

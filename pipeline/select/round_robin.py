@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csc_array, csr_array
 
 from pipeline.artifacts import Int64
 from pipeline.select.pool_view import PoolView
@@ -34,7 +35,7 @@ def in_turns(
 
     Args:
         cluster: (N,) cluster of each row of the view.
-        rank_key: (N,) inside a cluster the lowest comes first; of equals, the lower id.
+        rank_key: (N,) inside a cluster the lowest comes first; of equals, the lower id; NaN last.
         cluster_order: (K,) the clusters in the order of their turns.
         last: (K,) clusters whose turns come after all turns of the others.
     """
@@ -55,29 +56,20 @@ def round_robin(
 
     Args:
         cluster: (N,) cluster of each row.
-        rank_key: (N,) inside a cluster the lowest comes first; of equals, the earlier row.
+        rank_key: (N,) inside a cluster the lowest comes first; of equals, the earlier row; NaN last.
         cluster_order: (K,) the clusters in the order of their turns, each once.
         had: (K,) turns that each cluster has had before; it waits until the others have had as many.
     """
-    rows = np.lexsort((rank_key, cluster))  # stable; the last key is the first to sort by
-    grouped = cluster[rows]
-    first = np.flatnonzero(np.r_[True, grouped[1:] != grouped[:-1]]) if len(rows) else np.empty(0, np.int64)
-    sizes = np.diff(np.r_[first, len(rows)])
-    round_number = np.arange(len(rows)) - np.repeat(first, sizes)
-    if had is not None:
-        round_number += had[grouped]
     turn = np.empty(len(cluster_order), np.int64)
     turn[cluster_order] = np.arange(len(cluster_order))
-    return rows[np.lexsort((turn[grouped], round_number))]
-
-
-def ascending(values: NDArray[np.floating[Any]]) -> Int64:
-    """(N,) rank of each value, 0 = lowest; of equals the earlier row ranks lower; NaN ranks last."""
-    ranks = np.empty(len(values), np.int64)
-    ranks[np.argsort(values, kind="stable")] = np.arange(len(values))
-    return ranks
-
-
-def unknown_last(key: Int64, values: NDArray[np.floating[Any]]) -> Int64:
-    """``key`` with the rows whose value is NaN after all others: of an unseen sample nothing is known."""
-    return np.where(np.isnan(values), len(values), key)
+    best_first = np.argsort(rank_key, kind="stable")
+    # To turn a sparse matrix from columns to rows, or back, is to sort by a small whole number in linear time:
+    # first (turn, rank) with a sample in every column, then (turn, round).
+    shape, every = (len(turn), len(cluster)), np.arange(len(cluster) + 1)
+    ranked = csc_array((best_first, turn[cluster[best_first]], every), shape).tocsr()
+    sizes = np.diff(ranked.indptr)
+    rounds = np.arange(len(cluster)) - np.repeat(ranked.indptr[:-1], sizes)
+    if had is not None:
+        rounds += np.repeat(had[cluster_order], sizes)
+    shape = (len(turn), int(rounds.max(initial=-1)) + 1)
+    return np.asarray(csr_array((ranked.data, rounds, ranked.indptr), shape).tocsc().data)

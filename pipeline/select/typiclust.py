@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.artifacts import Float32, Float64, Int64
 from pipeline.select.fresh_clusters import fresh_clusters, largest_first
 from pipeline.select.pool_view import PoolView
-from pipeline.select.round_robin import ascending, in_turns
+from pipeline.select.round_robin import in_turns
 
 NEIGHBOURS = 20
 SMALLEST = 5
@@ -29,7 +29,7 @@ def pick(view: PoolView, budget: int, seed: int) -> Int64:
     assert view.features is not None
     found = fresh_clusters(view, budget, seed)
     sizes = np.bincount(found.labels)
-    key = ascending(mean_distances(view.features, found.labels))
+    key = mean_distances(view.features, found.labels)
     return in_turns(view, found.labels, key, largest_first(sizes), budget, last=sizes < SMALLEST)
 
 

@@ -70,7 +70,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
     return Location(f"s3://{make_bucket()}/store")
 
 
-def test_what_goes_in_comes_out(store: Location, images: np.ndarray) -> None:
+@pytest.mark.parametrize("few", [1, 64], ids=["ids sorted", "ids marked in the pool"])
+def test_what_goes_in_comes_out(store: Location, images: np.ndarray, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.data.pool._FEW", few)
     labels = RNG.integers(-1, 4, 50)
     reader = PoolReader(store, ingest_by_hand(store, images, labels))
     assert (all_images(reader) == images).all()
@@ -132,16 +134,19 @@ def test_only_row_groups_that_are_needed_are_read(
 ) -> None:
     store = Location(str(tmp_path))
     reader = PoolReader(store, ingest_by_hand(store, images))
-    read: list[int] = []
-    real = pq.ParquetFile.read_row_group
+    read: list[list[int]] = []
+    real = pq.ParquetFile.read_row_groups
 
-    def counted(self: pq.ParquetFile, number: int, columns: list[str]) -> pa.Table:
-        read.append(number)
-        return real(self, number, columns=columns)
+    def counted(self: pq.ParquetFile, numbers: list[int], columns: list[str]) -> pa.Table:
+        read.append(numbers)
+        return real(self, numbers, columns=columns)
 
-    monkeypatch.setattr(pq.ParquetFile, "read_row_group", counted)
-    reader.images(np.array([7, 8, 41]))
-    assert read == [1, 1]  # ids 5 .. 9 of the first file, 37 .. 41 of the third
+    monkeypatch.setattr(pq.ParquetFile, "read_row_groups", counted)
+    reader.images(np.array([0, 7, 8, 41]))
+    assert read == [[0], [1], [1]]  # ids 0 .. 4 and 5 .. 9 of the first file, 37 .. 41 of the third
+    read.clear()
+    reader.keys(np.array([0, 7, 8, 41]))
+    assert read == [[0, 1], [1]]
 
 
 @pytest.mark.parametrize("ids", [[-1], [0, 50]])

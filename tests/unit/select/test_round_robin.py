@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.artifacts import Int64
-from pipeline.select.round_robin import ascending, round_robin, unknown_last, visiting_order
+from pipeline.select.round_robin import round_robin, visiting_order
 
 
 def slow_round_robin(cluster: Int64, key: Int64, cluster_order: Int64) -> list[int]:
@@ -69,7 +69,5 @@ def test_visiting_order_is_the_seeds_alone() -> None:
     assert visiting_order(30, 0).tolist() != visiting_order(30, 1).tolist()
 
 
-def test_ranks_put_what_is_unknown_last() -> None:
-    values = np.array([0.5, np.nan, 0.1, 0.5])
-    assert ascending(values).tolist() == [1, 3, 0, 2]
-    assert unknown_last(-ascending(values), values).tolist() == [-1, 4, 0, -2]
+def test_what_is_unknown_comes_last_in_its_cluster() -> None:
+    assert round_robin(np.zeros(4, int), np.array([0.5, np.nan, 0.1, 0.5]), np.array([0])).tolist() == [2, 0, 3, 1]
