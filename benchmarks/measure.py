@@ -10,6 +10,7 @@ import platform
 import resource
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -60,10 +61,12 @@ def speed(seconds: list[float], items: int) -> str:
 def stopwatch(places: Mapping[str, Iterable[tuple[Any, str]]]) -> Iterator[dict[str, float]]:
     """Seconds spent in some functions while the block runs, by name; on a CPU, where a call is done when it returns.
 
+    Only calls of this thread count: what others do meanwhile takes no time of its own.
+
     Args:
         places: name -> (owner, attribute) of every function that counts under it.
     """
-    spent = dict.fromkeys(places, 0.0)
+    spent, here = dict.fromkeys(places, 0.0), threading.get_ident()
 
     def timed(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def wrapper(*arguments: Any, **named: Any) -> Any:
@@ -71,7 +74,8 @@ def stopwatch(places: Mapping[str, Iterable[tuple[Any, str]]]) -> Iterator[dict[
             try:
                 return call(*arguments, **named)
             finally:
-                spent[name] += time.perf_counter() - began
+                if threading.get_ident() == here:
+                    spent[name] += time.perf_counter() - began
 
         return wrapper
 

@@ -114,7 +114,7 @@ def measure(steps: int = 8, rounds: int = 15) -> Row:
 
 
 def where_it_goes(resident: ResidentTraining) -> list[tuple[str, str]]:
-    """One more epoch, with a stopwatch on what the loop calls."""
+    """One more epoch, with a stopwatch on what the loop calls in its first lane; the wait for others is in the rest."""
     training = resident.training
     model = training.model
     places: dict[str, list[tuple[Any, str]]] = {
@@ -127,6 +127,7 @@ def where_it_goes(resident: ResidentTraining) -> list[tuple[str, str]]:
         "instance probability": [(loop, "instance_probability")],
         "confidence sums": [(training.confidence, "add"), (training.confidence, "end_epoch")],
         "key encoder's update": [(model, "update_key_encoder")],
+        "gradients of the lanes added up": [(training.lanes, "sum_gradients")],
     }
     with stopwatch({"all": [(training, "run_epoch")], **places}) as spent:
         resident()

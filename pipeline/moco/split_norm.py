@@ -7,7 +7,6 @@ the number of workers must not change. Legend: n = rows of a call, C = channels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -63,20 +62,30 @@ def begin_epoch(layers: Sequence[SplitBatchNorm2d]) -> None:
     torch._foreach_zero_([statistic for layer in layers for statistic in layer.statistics])
 
 
-def end_epoch(layers: Sequence[SplitBatchNorm2d]) -> None:
-    """Sums become means over the splits of all workers. All layers have seen as many."""
+def end_epoch(layers: Sequence[SplitBatchNorm2d], *others: Sequence[SplitBatchNorm2d]) -> None:
+    """Sums become means over the splits of all workers. All layers have seen as many.
+
+    Args:
+        others: the same layers of models that have seen other splits beside this one; left as they are.
+    """
     sums = [statistic for layer in layers for statistic in layer.statistics[:2]]
     counts = [layer.statistics[2] for layer in layers]
-    splits = dist.all_reduce_sum(counts[0].clone())
-    means = dist.all_reduce_sum(torch.cat(sums).double()) / splits
+    every = (layers, *others)
+    flat = torch.stack([torch.cat([each for layer in one for each in layer.statistics[:2]]) for one in every])
+    splits = dist.all_reduce_sum(torch.stack([one[0].statistics[2] for one in every]).sum())
+    means = dist.all_reduce_sum(flat.double().sum(0)) / splits
     torch._foreach_copy_(sums, list(means.float().split([len(each) for each in sums])))
     torch._foreach_copy_(counts, [splits] * len(counts))
 
 
 def one_by_one(maps: Tensor, weight: Tensor, bias: Tensor, rows: int, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """Normalised maps (n, C, H, W); mean and unbiased variance of every split, (splits, C). torch's own kernels."""
-    normalised, own = _OneByOne.apply(maps, weight, bias, rows, eps)
-    return normalised, own[0], own[1]
+    parts = maps.split(rows)
+    # A momentum of 1: each split's own statistics, in a place of their own.
+    own = weight.new_zeros(2, len(parts), len(weight))
+    places = zip(parts, own[0], own[1], strict=True)
+    normalised = [F.batch_norm(part, mean, var, weight, bias, True, 1.0, eps) for part, mean, var in places]
+    return normalised[0] if len(parts) == 1 else torch.cat(normalised), own[0], own[1]
 
 
 def all_at_once(maps: Tensor, weight: Tensor, bias: Tensor, rows: int, eps: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -86,34 +95,3 @@ def all_at_once(maps: Tensor, weight: Tensor, bias: Tensor, rows: int, eps: floa
     normalised, means, variances = SplitNorm.apply(maps, weight, bias, rows, eps)
     pixels = rows * maps.shape[2] * maps.shape[3]
     return normalised, means, variances * (pixels / max(pixels - 1, 1))
-
-
-class _OneByOne(torch.autograd.Function):
-    """Each split where it lies: split and put together by torch, every map would be copied, forward and backward."""
-
-    @staticmethod
-    def forward(ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor, rows: int, eps: float) -> tuple[Tensor, Tensor]:
-        parts, normalised = maps.split(rows), torch.empty_like(maps)
-        # A momentum of 1: each split's own statistics, in a place of their own.
-        own = weight.new_zeros(2, len(parts), len(weight))
-        kept = torch.empty_like(own)
-        for i, (part, place) in enumerate(zip(parts, normalised.split(rows), strict=True)):
-            out = (place, kept[0, i], kept[1, i])
-            torch.native_batch_norm(part, weight, bias, own[0, i], own[1, i], True, 1.0, eps, out=out)
-        ctx.save_for_backward(maps, weight, kept)
-        ctx.rows, ctx.eps = rows, eps
-        ctx.mark_non_differentiable(own)
-        return normalised, own
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        maps, weight, (means, scales) = ctx.saved_tensors
-        of_maps, of_weight, of_bias = torch.empty_like(maps), None, None
-        parts = zip(*(each.split(ctx.rows) for each in (maps, gradients[0], of_maps)), means, scales, strict=True)
-        for part, gradient, place, mean, scale in parts:
-            of_part, *more = torch.ops.aten.native_batch_norm_backward(
-                gradient, part, weight, None, None, mean, scale, True, ctx.eps, (True, True, True)
-            )
-            place.copy_(of_part)
-            of_weight, of_bias = more if of_weight is None else (of_weight + more[0], of_bias + more[1])
-        return of_maps, of_weight, of_bias, None, None

@@ -7,8 +7,7 @@ A step, on each worker (B = global batch, S = batch-norm splits, workers divide 
     all queries gathered, gradients summed     weights, queue, confidence over the global batch
 What stands between two messages is recorded on a GPU and replayed (``moco.replay``), so it works on tensors alone.
 A view follows from (seed, epoch, repeat, id, view), so shuffling sends no images. A query's negatives are the
-queue, not its batch, so a worker's rows can go forward and backward in parts: as many splits at once as
-``PIXELS_AT_ONCE`` allows, which bounds the memory of large images.
+queue, not its batch, so a worker's rows can go forward and backward in parts of whole splits (``moco.lanes``).
 """
 
 from __future__ import annotations
@@ -32,15 +31,12 @@ from pipeline.data.keyed import sample_keys
 from pipeline.data.sampler import Step
 from pipeline.data.views import make_views, recipe_for
 from pipeline.moco.confidence import ConfidenceAccumulator
-from pipeline.moco.model import MoCo, batch_norms
+from pipeline.moco.lanes import Lanes
+from pipeline.moco.model import MoCo
 from pipeline.moco.objective import instance_probability, moco_loss
 from pipeline.moco.replay import Replayed
-from pipeline.moco.split_norm import begin_epoch, end_epoch
 from pipeline.moco.task import PretrainTask
 from pipeline.progress import Progress
-
-PIXELS_AT_ONCE = 1 << 22
-"""5,350 images of 28 x 28, 83 of 224 x 224: some gigabytes of activations. More rows at once are faster."""
 
 
 class Pixels(Protocol):
@@ -98,31 +94,28 @@ class Pretraining:
         self.sampler = task.sampler
         self.recipe = recipe_for(config.recipe, task.channels, config.blur)
         self.dtype, self.precision_reason = devices.choose_precision(config.precision, device)
+        self.rows = local_rows(config.batch_size, config.bn_splits)
+        self.mine = local_slice(config.batch_size, config.bn_splits)
+        split_rows = config.batch_size // config.bn_splits
         self.model = MoCo(
-            config.arch,
-            config.projection_dim,
-            config.queue_size,
-            config.encoder_momentum,
-            task.seed,
-            split_rows=config.batch_size // config.bn_splits,
+            config.arch, config.projection_dim, config.queue_size, config.encoder_momentum, task.seed, split_rows
         ).to(device)
+        self.lanes = Lanes(self.model, split_rows, self.rows[dist.rank()], device)
         self.confidence = ConfidenceAccumulator(task.size, config.confidence_temperatures, config.repeats).to(device)
-        weights = list(self.model.query_encoder.parameters())
+        self.weights = list(self.model.query_encoder.parameters())
         self.optimizer = torch.optim.SGD(
-            weights,
+            [_as_in_memory(weight.detach()) for weight in self.weights],
             # A tensor, as all that changes from step to step, since a step is recorded.
             lr=torch.zeros((), device=device),
             momentum=config.sgd_momentum,
             weight_decay=config.weight_decay,
             fused=True,  # one pass over the weights instead of four
         )
-        for weight in weights:
+        for weight in self._stepped:
             self.optimizer.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
         self._encode_keys = Replayed(self._keys_of_views)
         self._learn = Replayed(self._gradients_of_views)
         self._update = Replayed(self._update_all)
-        self.rows = local_rows(config.batch_size, config.bn_splits)
-        self.mine = local_slice(config.batch_size, config.bn_splits)
         self.history: list[dict[str, Any]] = []
 
     @property
@@ -133,13 +126,12 @@ class Pretraining:
     def run_epoch(self, epoch: int, pixels: Pixels, progress: Progress) -> dict[str, Any]:
         """One pass over the epoch's batches; returns and remembers its metrics."""
         began = time.perf_counter()
-        self.model.train()
-        begin_epoch(batch_norms(self.model))
+        self.lanes.begin_epoch()
         totals = torch.zeros(2, device=self.device)
         for step in self.sampler.epoch(epoch):
             totals += self.step(step, epoch, pixels)
             progress.advance(f", epoch {epoch + 1}/{self.task.config.epochs}")
-        end_epoch(batch_norms(self.model))
+        self.lanes.end_epoch()
         self.confidence.end_epoch()
         draws = self.sampler.steps * self.task.config.batch_size
         loss, correct = (dist.all_reduce_sum(totals) / draws).tolist()
@@ -166,43 +158,49 @@ class Pretraining:
         keys = dist.gather_rows(keys, self.rows)[self._to_device(np.argsort(step.shuffle))]
         images = pixels.fetch(step.ids[mine])
         totals, queries = self._learn(images, ids[mine], repeat[mine], now, keys[mine])
-        dist.sum_gradients(self.model.query_encoder.parameters())
+        dist.sum_gradients(self.weights)
         queries = dist.gather_rows(queries, self.rows)
         batches_before = torch.full_like(now, epoch * self.sampler.steps + step.index)
         rate = torch.full_like(totals[0], self.learning_rate(epoch, step.index))
         self._update(queries, keys, ids, batches_before, rate)
         return totals
 
-    @torch.no_grad()
     def _keys_of_views(self, images: Tensor, ids: Tensor, repeat: Tensor, epoch: Tensor) -> Tensor:
         """(n, D) keys of this worker's part of the shuffled batch, after the momentum encoder's update."""
+
+        def encode(model: MoCo, part: slice) -> Tensor:
+            with torch.no_grad(), devices.autocast(self.device, self.dtype):
+                return model.key_encoder(self._views(images[part], ids[part], repeat[part], epoch, view=1))
+
         self.model.update_key_encoder()
-        keys = []
-        for _, view in self._views(images, ids, repeat, epoch, view=1):
-            with devices.autocast(self.device, self.dtype):
-                keys.append(self.model.key_encoder(view))
-        return torch.cat(keys)
+        return torch.cat(self.lanes.each(encode, images))
 
     def _gradients_of_views(
         self, images: Tensor, ids: Tensor, repeat: Tensor, epoch: Tensor, keys: Tensor
     ) -> tuple[Tensor, Tensor]:
         """This worker's share of the gradients, left at the weights; returns its totals (2,) and queries (n, D)."""
         config = self.task.config
-        self.optimizer.zero_grad(set_to_none=True)
-        totals, queries = torch.zeros(2, device=self.device), []
-        for part, view in self._views(images, ids, repeat, epoch, view=0):
+
+        def learn(model: MoCo, part: slice) -> tuple[Tensor, Tensor]:
+            view = self._views(images[part], ids[part], repeat[part], epoch, view=0)
             with devices.autocast(self.device, self.dtype):
-                query = self.model.query_encoder(view)
-            loss, told_apart = moco_loss(query, keys[part], self.model.queue, config.loss_temperature)
+                query = model.query_encoder(view)
+            loss, told_apart = moco_loss(query, keys[part], model.queue, config.loss_temperature)
             (loss / config.batch_size).backward()
-            queries.append(query.detach())
-            totals += torch.stack([loss.detach(), told_apart.to(loss.dtype)])
-        return totals, torch.cat(queries)
+            return torch.stack([loss.detach(), told_apart.to(loss.dtype)]), query.detach()
+
+        self.lanes.forget_gradients()
+        totals, queries = zip(*self.lanes.each(learn, images), strict=True)
+        self.lanes.sum_gradients()
+        return torch.stack(totals).sum(0), torch.cat(queries)
 
     def _update_all(self, queries: Tensor, keys: Tensor, ids: Tensor, batches_before: Tensor, rate: Tensor) -> None:
         """Weights, queue and confidence, from the gradients and the (B, D) queries and keys of the global batch."""
         for group in self.optimizer.param_groups:
             group["lr"].copy_(rate)
+        for stepped, weight in zip(self._stepped, self.weights, strict=True):
+            assert weight.grad is not None
+            stepped.grad = _as_in_memory(weight.grad)
         self.optimizer.step()
         self.model.enqueue(keys, batches_before)
         probability = instance_probability(queries, keys, ids, self.mine, self.task.config.confidence_temperatures)
@@ -222,17 +220,16 @@ class Pretraining:
         """Weights, queue, optimizer and sums, at the end of an epoch."""
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         tensors |= {f"confidence.{name}": tensor for name, tensor in self.confidence.state_dict().items()}
-        momenta = self.optimizer.state_dict()["state"]
-        tensors |= {f"momentum.{index}": state["momentum_buffer"] for index, state in momenta.items()}
+        tensors |= {f"momentum.{index}": momentum for index, momentum in enumerate(self._momenta())}
         return Checkpoint(tensors, {"history": list(self.history), "arch": self.task.config.arch})
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """The inverse of ``checkpoint``; the number of workers may have changed."""
         self.model.load_state_dict(checkpoint.part("model"))
         self.confidence.load_state_dict(checkpoint.part("confidence"))
-        weights = list(self.model.query_encoder.parameters())
+        momenta = list(self._momenta())
         for index, value in checkpoint.part("momentum").items():
-            self.optimizer.state[weights[int(index)]]["momentum_buffer"].copy_(value)
+            momenta[int(index)].copy_(value)
         self.history = list(checkpoint.facts["history"])
 
     def agree(self) -> None:
@@ -247,16 +244,26 @@ class Pretraining:
         # Another kind of processor may draw the first weights a last digit apart.
         dist.copy_from_first(self.model.state_dict().values())
 
-    def _views(
-        self, images: Tensor, ids: Tensor, repeat: Tensor, epoch: Tensor, view: int
-    ) -> Iterator[tuple[slice, Tensor]]:
-        """One view of each image, in parts of whole splits: (part of the rows, its views)."""
-        keys = sample_keys(self.task.seed, epoch, repeat, ids, view)
-        split = self.task.config.batch_size // self.task.config.bn_splits
-        size = split * max(1, PIXELS_AT_ONCE // (split * images.shape[-2] * images.shape[-1]))
-        for start in range(0, len(images), size):
-            part = slice(start, min(start + size, len(images)))
-            yield part, make_views(images[part], keys[part], self.recipe)
+    def _views(self, images: Tensor, ids: Tensor, repeat: Tensor, epoch: Tensor, view: int) -> Tensor:
+        """One view of each image."""
+        return make_views(images, sample_keys(self.task.seed, epoch, repeat, ids, view), self.recipe)
+
+    @property
+    def _stepped(self) -> list[Tensor]:
+        """The weights as the optimizer has them."""
+        stepped: list[Tensor] = self.optimizer.param_groups[0]["params"]
+        return stepped
+
+    def _momenta(self) -> Iterator[Tensor]:
+        """In the order and shape of the weights."""
+        for stepped, weight in zip(self._stepped, self.weights, strict=True):
+            momentum: Tensor = self.optimizer.state[stepped]["momentum_buffer"]
+            yield momentum.permute(0, 3, 1, 2) if weight.dim() == 4 else momentum
 
     def _to_device(self, array: Int64) -> Tensor:
         return devices.send(torch.from_numpy(np.ascontiguousarray(array)), self.device)
+
+
+def _as_in_memory(weight: Tensor) -> Tensor:
+    """A view with the axes of a convolution's weight as they lie in memory: fused SGD on a CPU would first copy it."""
+    return weight.permute(0, 2, 3, 1) if weight.dim() == 4 else weight

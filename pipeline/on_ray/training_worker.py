@@ -18,9 +18,10 @@ from pipeline.checkpoint import Checkpoint, CheckpointWriter
 from pipeline.data.pool import PoolReader
 from pipeline.machine import cores
 from pipeline.moco.confidence import ConfidenceAccumulator
+from pipeline.moco.lanes import PIXELS_AT_ONCE
 from pipeline.moco.model import encoder_weights
 from pipeline.moco.resident import ResidentPixels
-from pipeline.moco.train import PIXELS_AT_ONCE, Pixels, local_slice, pretrain
+from pipeline.moco.train import Pixels, local_slice, pretrain
 from pipeline.on_ray.plan import CHECKPOINT, CONFIDENCE, HISTORY, KEPT, WEIGHTS, WorkerPlan
 from pipeline.on_ray.session import quieten
 from pipeline.on_ray.stream import StreamedPixels

@@ -79,7 +79,6 @@ def agree(rank: int, world: int, folder: str) -> None:
 def first_gradient() -> dict[str, torch.Tensor]:
     """The gradient and the loss of the very first step."""
     training = Pretraining(task(), torch.device("cpu"))
-    training.model.train()
     # Neither momentum nor decay has a past yet: what the optimizer stores is the gradient.
     step: Step = next(training.sampler.epoch(0))
     for group in training.optimizer.param_groups:

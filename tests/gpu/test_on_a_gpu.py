@@ -60,7 +60,6 @@ def _train(device: torch.device = DEVICE, steps: int = STEPS) -> Trained:
         training = Pretraining(PretrainTask(CONFIG, 200, 3, 0, 10**6), device)
         pixels = ResidentPixels.of_array(_images(), device)
         before = _weights(training)
-        training.model.train()
         totals = [training.step(next(training.sampler.epoch(epoch)), epoch, pixels).cpu() for epoch in range(steps)]
     return Trained(training, torch.stack(totals), _weights(training) - before)
 

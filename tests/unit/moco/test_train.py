@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -11,10 +13,11 @@ from pipeline.config import PretrainConfig
 from pipeline.context import LocalContext
 from pipeline.data.keyed import sample_keys
 from pipeline.data.views import make_views
-from pipeline.moco.model import batch_norms
+from pipeline.moco.model import MoCo, batch_norms
 from pipeline.moco.resident import ResidentPixels
 from pipeline.moco.task import PretrainTask
 from pipeline.moco.train import Pretraining, pretrain
+from pipeline.progress import Progress
 
 pytestmark = pytest.mark.usefixtures("tiny_encoder")
 
@@ -72,14 +75,13 @@ def test_a_step_is_the_papers_loss_of_the_whole_batch() -> None:
     """Against the plain way: both encoders over the batch with a batch norm a split, one mean loss, one backward."""
     training, plain = (Pretraining(_task(), torch.device("cpu")) for _ in range(2))
     step, images = next(training.sampler.epoch(0)), _pixels()
-    training.model.train()
     loss, correct = training.step(step, 0, images).tolist()
 
     ids, repeat = torch.from_numpy(step.ids), torch.from_numpy(step.repeat)
     views = [
         make_views(images.fetch(step.ids), sample_keys(0, 0, repeat, ids, view), training.recipe) for view in (0, 1)
     ]
-    model = plain.model.train()
+    model = plain.model
     query = torch.cat([model.query_encoder(split) for split in views[0].split(8)])
     shuffled = views[1][torch.from_numpy(step.shuffle)]
     key = torch.empty(16, 16)
@@ -97,23 +99,97 @@ def test_a_step_is_the_papers_loss_of_the_whole_batch() -> None:
         torch.testing.assert_close(parameter.grad, other.grad, msg=lambda text, n=name: f"{n}: {text}")
 
 
-@pytest.mark.parametrize(("pixels_at_once", "rows_at_once"), [(1, 8), (8 * 64, 8), (2 * 8 * 64, 16), (1 << 22, 16)])
-def test_as_many_whole_splits_at_once_as_memory_allows(
-    pixels_at_once: int, rows_at_once: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And how many makes no difference to the step."""
-    expected = Pretraining(_task(), torch.device("cpu"))
-    step = next(expected.sampler.epoch(0))
-    totals = expected.step(step, 0, _pixels())
-    monkeypatch.setattr("pipeline.moco.train.PIXELS_AT_ONCE", pixels_at_once)
+def test_the_weights_move_as_plain_sgd_moves_them() -> None:
+    """torch's fused SGD on a CPU is silently wrong where a gradient lies in memory otherwise than its weight."""
     training = Pretraining(_task(), torch.device("cpu"))
-    rows: list[int] = []
-    batch_norms(training.model)[0].register_forward_pre_hook(lambda _, args: rows.append(len(args[0])))
-    torch.testing.assert_close(training.step(step, 0, _pixels()), totals)
-    assert rows == [rows_at_once] * (CONFIG.batch_size // rows_at_once)
-    for one, other in zip(training.model.state_dict().values(), expected.model.state_dict().values(), strict=True):
-        torch.testing.assert_close(one, other)
-    assert all(layer.split_rows == 8 for layer in batch_norms(training.model))
+    ours = list(training.model.query_encoder.parameters())
+    assert any(weight.dim() == 4 and not weight.is_contiguous() for weight in ours)
+    theirs = [weight.detach().clone().requires_grad_() for weight in ours]
+    plain = torch.optim.SGD(
+        theirs, momentum=CONFIG.sgd_momentum, weight_decay=CONFIG.weight_decay, foreach=False, fused=False
+    )
+    for step in training.sampler.epoch(0):
+        training.step(step, 0, _pixels())
+        plain.param_groups[0]["lr"] = training.learning_rate(0, step.index)
+        for weight, other in zip(ours, theirs, strict=True):
+            other.grad = weight.grad
+        plain.step()
+        for weight, other in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(weight, other, rtol=1e-5, atol=1e-7)
+    momenta = training.checkpoint().part("momentum")
+    for index, other in enumerate(theirs):
+        torch.testing.assert_close(momenta[str(index)], plain.state[other]["momentum_buffer"], rtol=1e-5, atol=1e-7)
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Which two splits take as two lanes, whatever this machine has."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize(
+    ("pixels_at_once", "rows"),
+    [
+        (1, [[8, 8], []]),
+        (8 * 64, [[8, 8], []]),  # one split fits, two side by side do not
+        (2 * 8 * 64, [[8], [8]]),
+        (1 << 22, [[8], [8]]),
+    ],
+)
+def test_lanes_and_parts_of_whole_splits_make_no_difference(
+    pixels_at_once: int, rows: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = _task()
+    torch.set_num_threads(1)
+    expected = Pretraining(task, torch.device("cpu"))
+    torch.set_num_threads(2)
+    monkeypatch.setattr("pipeline.moco.lanes.PIXELS_AT_ONCE", pixels_at_once)
+    training = Pretraining(task, torch.device("cpu"))
+    seen: list[list[int]] = [[], []]
+    for lane, model in enumerate(training.lanes.models):
+        batch_norms(model.query_encoder)[0].register_forward_pre_hook(
+            lambda _, args, lane=lane: seen[lane].append(len(args[0]))
+        )
+        assert all(layer.split_rows == 8 for layer in batch_norms(model))
+    metrics = [each.run_epoch(0, _pixels(), Progress("", 1, lambda _: None)) for each in (expected, training)]
+    steps = task.sampler.steps
+    assert seen == [each * steps for each in rows]
+    assert metrics[0]["loss"] == pytest.approx(metrics[1]["loss"], rel=1e-5)
+    ours, theirs = training.checkpoint().tensors, expected.checkpoint().tensors
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        torch.testing.assert_close(tensor, theirs[name], rtol=2e-4, atol=1e-5, msg=lambda text, n=name: f"{n}: {text}")
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_lanes_share_weights_and_queue_but_not_gradients_and_statistics() -> None:
+    one, other = Pretraining(_task(), torch.device("cpu")).lanes.models
+    assert one.queue is other.queue
+    for ours, theirs in zip(one.parameters(), other.parameters(), strict=True):
+        assert ours is not theirs and ours.data_ptr() == theirs.data_ptr()
+        assert ours.requires_grad == theirs.requires_grad
+    for ours, theirs in zip(batch_norms(one), batch_norms(other), strict=True):
+        for mine, its in zip(ours.statistics, theirs.statistics, strict=True):
+            assert mine.data_ptr() != its.data_ptr()
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_what_goes_wrong_in_a_lane_is_told_and_the_threads_are_given_back() -> None:
+    lanes = Pretraining(_task(), torch.device("cpu")).lanes
+    threads: list[int] = []
+
+    def fail(model: MoCo, part: slice) -> None:
+        threads.append(torch.get_num_threads())
+        if part.start:
+            raise ValueError("the second lane")
+
+    with pytest.raises(ValueError, match="the second lane"):
+        lanes.each(fail, torch.zeros(16, 1, 8, 8))
+    assert threads == [1, 1] and torch.get_num_threads() == 2
 
 
 def test_learning_rate_warms_up_and_falls_to_nothing_by_the_cosine() -> None:

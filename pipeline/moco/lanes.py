@@ -1,0 +1,97 @@
+"""A worker's rows in parts: one after the other where memory is short, side by side on a CPU.
+
+Threads that share every operation meet after each, and take over rows from one another wherever a batch-norm split ends
+within a thread's share. So each lane takes whole splits from pixels to gradients on threads of its own (docs/log.md).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.moco.model import MoCo, batch_norms
+from pipeline.moco.split_norm import begin_epoch, end_epoch
+
+PIXELS_AT_ONCE = 1 << 22
+"""5,350 images of 28 x 28, 83 of 224 x 224: some gigabytes of activations. More rows at once are faster."""
+
+Found = TypeVar("Found")
+
+
+class Lanes:
+    """As many as divide both the worker's splits and torch's threads where they are made; on a GPU one.
+
+    Args:
+        model: of the first lane; the others have its weights and its queue, but gradients and statistics of their own.
+        split_rows: rows of a batch-norm split; rows: of this worker.
+    """
+
+    def __init__(self, model: MoCo, split_rows: int, rows: int, device: torch.device) -> None:
+        self._split_rows, self._threads = split_rows, torch.get_num_threads()
+        count = 1 if device.type == "cuda" else math.gcd(self._threads, rows // split_rows)
+        self.models = [model, *(_beside(model) for _ in range(count - 1))]
+        alone = self._threads // count
+        # The first lane is the caller's.
+        self._others = ThreadPoolExecutor(max(count - 1, 1), "lane", torch.set_num_threads, (alone,))
+
+    def each(self, work: Callable[[MoCo, slice], Found], images: Tensor) -> list[Found]:
+        """What ``work`` finds for each part of the rows, in their order.
+
+        Args:
+            work: (a lane's model, rows of a part: whole splits) -> anything; modes of a thread, such as no_grad, it
+                sets itself.
+            images: (rows, C, H, W), of which only the shape counts.
+        """
+        rows, split = len(images), self._split_rows * images.shape[-2] * images.shape[-1]
+        models = self.models if len(self.models) * split <= PIXELS_AT_ONCE else self.models[:1]
+        at_once = self._split_rows * max(1, PIXELS_AT_ONCE // (len(models) * split))
+        share = rows // len(models)
+
+        def lane(number: int) -> list[Found]:
+            first, last = number * share, (number + 1) * share
+            parts = [slice(start, min(start + at_once, last)) for start in range(first, last, at_once)]
+            return [work(models[number], part) for part in parts]
+
+        others = [self._others.submit(lane, number) for number in range(1, len(models))]
+        try:
+            torch.set_num_threads(self._threads // len(models))
+            found = lane(0)
+        finally:
+            torch.set_num_threads(self._threads)
+            wait(others)
+        return [each for part in (found, *(other.result() for other in others)) for each in part]
+
+    def forget_gradients(self) -> None:
+        """Before a step."""
+        for model in self.models:
+            model.zero_grad(set_to_none=True)
+
+    def sum_gradients(self) -> None:
+        """Leave the sum over all lanes at the first model's weights."""
+        weights = (model.query_encoder.parameters() for model in self.models)
+        first, *others = ([each.grad for each in of_lane if each.grad is not None] for of_lane in weights)
+        for other in others:
+            if other:  # none where the lane was not needed
+                torch._foreach_add_(first, other)
+
+    def begin_epoch(self) -> None:
+        """Forget batch norm's statistics."""
+        begin_epoch([layer for model in self.models for layer in batch_norms(model)])
+
+    def end_epoch(self) -> None:
+        """Leave batch norm's statistics over all lanes and workers at the first model."""
+        end_epoch(*(batch_norms(model) for model in self.models))
+
+
+def _beside(model: MoCo) -> MoCo:
+    """A copy that shares the memory of weights and queue."""
+    shared: dict[int, Tensor] = {
+        id(weight): nn.Parameter(weight.detach(), weight.requires_grad) for weight in model.parameters()
+    }
+    return copy.deepcopy(model, {**shared, id(model.queue): model.queue})
