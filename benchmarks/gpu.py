@@ -343,7 +343,6 @@ def profile(here: Here, name: str = "medmnist") -> Iterator[Line]:
     task = here.task(name, 12)
     resident = ResidentTraining(pictures(task.size), task, here.device)
     loop = resident.training
-    loop.model.train()
     steps = list(loop.sampler.epoch(0))
     for each in steps[:4]:
         loop.step(each, 0, resident.pixels)
@@ -420,6 +419,7 @@ def compiled(here: Here) -> Iterator[Line]:
         return
     task = here.task("medmnist", here.size(8, 2))
     pool = pictures(task.size)
+    torch.set_num_threads(1 if here.smoke else torch.get_num_threads())  # one lane, as on a GPU
     ways = {name: ResidentTraining(pool, task, here.device) for name in ("as shipped", "torch.compile")}
     model = ways["torch.compile"].training.model
     for encoder in (model.query_encoder, model.key_encoder):

@@ -213,7 +213,7 @@ def core_first(view: PoolView, budget: int, seed: int, share: float, k: int) -> 
     clustered = _clustered(view, k, seed)
     assert clustered.cluster is not None and clustered.confidence is not None
     outside = _rank_in_cluster(clustered, "distance") > share
-    key = rankdata(clustered.confidence, "ordinal") + len(outside) * outside
+    key = _ranks(clustered.confidence) + len(outside) * outside
     return in_turns(clustered, clustered.cluster, key, visiting_order(clustered.k, seed), budget)
 
 
@@ -405,13 +405,18 @@ def _clustered(view: PoolView, k: int, seed: int) -> PoolView:
     return PoolView(view.sample_id, cluster, distance, view.confidence, view.variability, k, features=view.features)
 
 
+def _ranks(values: Float64) -> Float64:
+    """1 for the lowest; what is unknown comes last."""
+    return rankdata(np.nan_to_num(values, nan=np.inf), "ordinal")
+
+
 def _rank_in_cluster(view: PoolView, column: str) -> Float64:
     """(N,) 0 for the lowest of each cluster, 1 for the highest."""
     assert view.cluster is not None
     values, found = getattr(view, column), np.zeros(len(view.cluster))
     for each in range(view.k):
         rows = np.flatnonzero(view.cluster == each)
-        found[rows] = (rankdata(values[rows], "ordinal") - 1) / max(len(rows) - 1, 1)
+        found[rows] = (_ranks(values[rows]) - 1) / max(len(rows) - 1, 1)
     return found
 
 

@@ -54,8 +54,12 @@ class BareStep:
         model = MoCo(config.arch, config.projection_dim, config.queue_size, config.encoder_momentum, seed=0)
         self.model = model.to(self.device)
         self.dtype, _ = devices.choose_precision(config.precision, self.device)
+        self.weights: list[Tensor] = list(self.model.query_encoder.parameters())
+        self.stepped = self.weights
+        if self.device.type == "cpu":  # as the loop has it, since it is faster there
+            self.stepped = [loop.as_in_memory(weight.detach()) for weight in self.weights]
         self.optimizer = torch.optim.SGD(
-            self.model.query_encoder.parameters(),
+            self.stepped,
             lr=1e-3,
             momentum=config.sgd_momentum,
             weight_decay=config.weight_decay,
@@ -64,7 +68,7 @@ class BareStep:
 
     def __call__(self) -> None:
         for _ in range(self.steps):
-            self.optimizer.zero_grad(set_to_none=True)
+            self.model.query_encoder.zero_grad(set_to_none=True)
             for first, second in self.parts:
                 with devices.autocast(self.device, self.dtype):
                     with torch.no_grad():
@@ -72,7 +76,12 @@ class BareStep:
                     query = self.model.query_encoder(first)
                 # The least that has a gradient for every weight.
                 (-(query * key).mean()).backward()
+            if self.stepped is not self.weights:
+                for stepped, weight in zip(self.stepped, self.weights, strict=True):
+                    assert weight.grad is not None
+                    stepped.grad = loop.as_in_memory(weight.grad)
             self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
 
 
 def two_views(pictures: Uint8, batch: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -97,7 +97,10 @@ class PoolReader:
         """
         wanted, place = self._wanted(ids, split)
         groups = self._index(split).holding(wanted)
-        found = [(at, table["key"].take(pa.array(rows))) for at, rows, table in self._rows(wanted, groups, "key")]
+        found = [
+            (at, table["key"] if len(rows) == len(table) else table["key"].take(pa.array(rows)))
+            for at, rows, table in self._rows(wanted, groups, "key")
+        ]
         row_of = np.empty(len(wanted), np.int64)
         row_of[np.concatenate([np.empty(0, np.int64), *(at for at, _ in found)])] = np.arange(len(wanted))
         keys = pa.chunked_array([chunk for _, column in found for chunk in column.chunks], pa.string())
@@ -125,7 +128,7 @@ class PoolReader:
             return wanted, place
         there = np.zeros(size, bool)
         there[ids] = True
-        return np.flatnonzero(there), (np.cumsum(there) - 1)[ids]
+        return np.flatnonzero(there), np.cumsum(there)[ids] - 1
 
     def _rows(self, wanted: Int64, groups: Sequence[RowGroup], column: str) -> Iterator[tuple[Int64, Int64, pa.Table]]:
         """Piece by piece: (places among ``wanted``, the rows that go there, the piece's table).

@@ -1,7 +1,8 @@
 """A worker's rows in parts: one after the other where memory is short, side by side on a CPU.
 
 Threads that share every operation meet after each, and take over rows from one another wherever a batch-norm split ends
-within a thread's share. So each lane takes whole splits from pixels to gradients on threads of its own (docs/log.md).
+within a thread's share. So on a CPU there are lanes: each takes some of the splits from pixels to gradients, on threads
+that no other lane has (docs/log.md).
 """
 
 from __future__ import annotations
@@ -33,12 +34,11 @@ class Lanes:
     """
 
     def __init__(self, model: MoCo, split_rows: int, rows: int, device: torch.device) -> None:
-        self._split_rows, self._threads = split_rows, torch.get_num_threads()
-        count = 1 if device.type == "cuda" else math.gcd(self._threads, rows // split_rows)
+        self._split_rows = split_rows
+        count = 1 if device.type == "cuda" else math.gcd(torch.get_num_threads(), rows // split_rows)
         self.models = [model, *(_beside(model) for _ in range(count - 1))]
-        alone = self._threads // count
         # The first lane is the caller's.
-        self._others = ThreadPoolExecutor(max(count - 1, 1), "lane", torch.set_num_threads, (alone,))
+        self._others = ThreadPoolExecutor(max(count - 1, 1), "lane")
 
     def each(self, work: Callable[[MoCo, slice], Found], images: Tensor) -> list[Found]:
         """What ``work`` finds for each part of the rows, in their order.
@@ -49,23 +49,36 @@ class Lanes:
             images: (rows, C, H, W), of which only the shape counts.
         """
         rows, split = len(images), self._split_rows * images.shape[-2] * images.shape[-1]
+        # All of them, or none beside the first: fewer would leave threads idle.
         models = self.models if len(self.models) * split <= PIXELS_AT_ONCE else self.models[:1]
-        at_once = self._split_rows * max(1, PIXELS_AT_ONCE // (len(models) * split))
-        share = rows // len(models)
+        if len(models) == 1:
+            return self._lane(work, models[0], 0, rows, split)
+        threads, share = torch.get_num_threads(), rows // len(models)
 
         def lane(number: int) -> list[Found]:
-            first, last = number * share, (number + 1) * share
-            parts = [slice(start, min(start + at_once, last)) for start in range(first, last, at_once)]
-            return [work(models[number], part) for part in parts]
+            # Here, not when the thread starts: torch gives a thread at its first operation what then holds for all.
+            torch.set_num_threads(max(1, threads // len(models)))
+            first = number * share
+            return self._lane(work, models[number], first, first + share, len(models) * split)
 
         others = [self._others.submit(lane, number) for number in range(1, len(models))]
         try:
-            torch.set_num_threads(self._threads // len(models))
             found = lane(0)
         finally:
-            torch.set_num_threads(self._threads)
             wait(others)
-        return [each for part in (found, *(other.result() for other in others)) for each in part]
+            torch.set_num_threads(threads)
+        return [*found, *(each for other in others for each in other.result())]
+
+    def _lane(
+        self, work: Callable[[MoCo, slice], Found], model: MoCo, first: int, last: int, pixels: int
+    ) -> list[Found]:
+        """Rows ``first`` to ``last`` in parts of as many splits as fit.
+
+        Args:
+            pixels: of one split of each lane that works at the time.
+        """
+        at_once = self._split_rows * max(1, PIXELS_AT_ONCE // pixels)
+        return [work(model, slice(start, min(start + at_once, last))) for start in range(first, last, at_once)]
 
     def forget_gradients(self) -> None:
         """Before a step."""

@@ -1,7 +1,7 @@
 """Batch norm over fixed parts of a batch (SplitBatchNorm of MoCo's own CIFAR demo), several parts in one call.
 
-The rest of the network goes over all of a worker's rows at once, which is what makes it fast; the parts are what
-the number of workers must not change. Legend: n = rows of a call, C = channels.
+The rest of the network goes over all rows of a call at once, however many splits they are (``moco.lanes``); the splits
+are what the number of workers must not change. Legend: n = rows of a call, C = channels.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ class Pretraining:
         self.confidence = ConfidenceAccumulator(task.size, config.confidence_temperatures, config.repeats).to(device)
         self.weights = list(self.model.query_encoder.parameters())
         self.optimizer = torch.optim.SGD(
-            [_as_in_memory(weight.detach()) for weight in self.weights],
+            [as_in_memory(weight.detach()) for weight in self.weights],
             # A tensor, as all that changes from step to step, since a step is recorded.
             lr=torch.zeros((), device=device),
             momentum=config.sgd_momentum,
@@ -200,8 +200,9 @@ class Pretraining:
             group["lr"].copy_(rate)
         for stepped, weight in zip(self._stepped, self.weights, strict=True):
             assert weight.grad is not None
-            stepped.grad = _as_in_memory(weight.grad)
+            stepped.grad = as_in_memory(weight.grad)
         self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)  # else the memory would be held through the next backward pass
         self.model.enqueue(keys, batches_before)
         probability = instance_probability(queries, keys, ids, self.mine, self.task.config.confidence_temperatures)
         self.confidence.add(ids[self.mine], probability)
@@ -264,6 +265,6 @@ class Pretraining:
         return devices.send(torch.from_numpy(np.ascontiguousarray(array)), self.device)
 
 
-def _as_in_memory(weight: Tensor) -> Tensor:
+def as_in_memory(weight: Tensor) -> Tensor:
     """A view with the axes of a convolution's weight as they lie in memory: fused SGD on a CPU would first copy it."""
     return weight.permute(0, 2, 3, 1) if weight.dim() == 4 else weight

@@ -60,16 +60,15 @@ def round_robin(
         cluster_order: (K,) the clusters in the order of their turns, each once.
         had: (K,) turns that each cluster has had before; it waits until the others have had as many.
     """
-    turn = np.empty(len(cluster_order), np.int64)
-    turn[cluster_order] = np.arange(len(cluster_order))
+    turn = np.argsort(cluster_order)
     best_first = np.argsort(rank_key, kind="stable")
     # To turn a sparse matrix from columns to rows, or back, is to sort by a small whole number in linear time:
     # first (turn, rank) with a sample in every column, then (turn, round).
-    shape, every = (len(turn), len(cluster)), np.arange(len(cluster) + 1)
-    ranked = csc_array((best_first, turn[cluster[best_first]], every), shape).tocsr()
+    columns = (best_first, turn[cluster[best_first]], np.arange(len(cluster) + 1))
+    ranked = csc_array(columns, shape=(len(turn), len(cluster))).tocsr()
     sizes = np.diff(ranked.indptr)
     rounds = np.arange(len(cluster)) - np.repeat(ranked.indptr[:-1], sizes)
     if had is not None:
         rounds += np.repeat(had[cluster_order], sizes)
-    shape = (len(turn), int(rounds.max(initial=-1)) + 1)
-    return np.asarray(csr_array((ranked.data, rounds, ranked.indptr), shape).tocsc().data)
+    turns = csr_array((ranked.data, rounds, ranked.indptr), shape=(len(turn), int(rounds.max(initial=-1)) + 1))
+    return np.asarray(turns.tocsc().data)

@@ -42,7 +42,7 @@ def task() -> PretrainTask:
 
 def train(rank: int, world: int, folder: str) -> None:
     """Train as one of ``world`` gloo workers; every worker saves its checkpoint and its first gradient."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(CONFIG.bn_splits // world if world > 1 else 1)  # a lane for each split, but alone
     model.BACKBONES["resnet18"] = TinyNet
     if world > 1:
         store = f"file://{folder}/rendezvous-{world}"
