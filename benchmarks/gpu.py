@@ -419,7 +419,8 @@ def compiled(here: Here) -> Iterator[Line]:
         return
     task = here.task("medmnist", here.size(8, 2))
     pool = pictures(task.size)
-    torch.set_num_threads(1 if here.smoke else torch.get_num_threads())  # one lane, as on a GPU
+    if here.smoke:
+        torch.set_num_threads(1)  # one lane, as on a GPU
     ways = {name: ResidentTraining(pool, task, here.device) for name in ("as shipped", "torch.compile")}
     model = ways["torch.compile"].training.model
     for encoder in (model.query_encoder, model.key_encoder):

@@ -406,7 +406,7 @@ def _clustered(view: PoolView, k: int, seed: int) -> PoolView:
 
 
 def _ranks(values: Float64) -> Float64:
-    """1 for the lowest; what is unknown comes last."""
+    """(N,) 1 for the lowest; of equals the earlier ranks lower; what is unknown comes last."""
     return rankdata(np.nan_to_num(values, nan=np.inf), "ordinal")
 
 

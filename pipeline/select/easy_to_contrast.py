@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from pipeline.artifacts import Float64, Int64
 from pipeline.select.pool_view import PoolView
 from pipeline.select.round_robin import in_turns, visiting_order
@@ -12,7 +14,7 @@ def key(view: PoolView) -> Float64:
     from scipy.stats import rankdata  # half a second to load
 
     assert view.confidence is not None
-    return -rankdata(view.confidence, "ordinal", nan_policy="omit")
+    return -rankdata(view.confidence, "ordinal", nan_policy="omit").astype(np.float64)
 
 
 def pick(view: PoolView, budget: int, seed: int) -> Int64:
