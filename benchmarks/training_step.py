@@ -27,6 +27,7 @@ from pipeline.moco import train as loop
 from pipeline.moco.model import MoCo
 from pipeline.moco.resident import ResidentPixels
 from pipeline.moco.task import PretrainTask
+from pipeline.moco.weight_gradients import WeightGradients
 from pipeline.progress import Progress
 
 GOAL = 0.90
@@ -131,12 +132,12 @@ def where_it_goes(resident: ResidentTraining) -> list[tuple[str, str]]:
         "keys forward (also in the bare step)": [(model.key_encoder, "forward")],
         "backward (also in the bare step)": [(Tensor, "backward")],
         "optimizer (also in the bare step)": [(training.optimizer, "step"), (training.optimizer, "zero_grad")],
-        "views": [(loop, "make_views"), (loop, "sample_keys"), (resident.pixels, "fetch")],
+        "views": [(loop, "sample_keys"), (loop, "draw"), (loop, "augment"), (resident.pixels, "fetch")],
         "loss with its gradient, and queue": [(loop, "moco_loss"), (model, "enqueue")],
         "instance probability": [(loop, "instance_probability")],
         "confidence sums": [(training.confidence, "add"), (training.confidence, "end_epoch")],
         "key encoder's update": [(model, "update_key_encoder")],
-        "gradients of the lanes added up": [(training.lanes, "sum_gradients")],
+        "gradients by convolutions' weights (also in the bare step)": [(WeightGradients, "finish")],
     }
     with stopwatch({"all": [(training, "run_epoch")], **places}) as spent:
         resident()

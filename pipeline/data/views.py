@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -60,6 +62,25 @@ def recipe_for(name: str, channels: int, blur: bool) -> Recipe:
     return base if blur else Recipe(**{**vars(base), "blur": 0.0})
 
 
+class Drawn(NamedTuple):
+    """What is done to each of n images, none of which has been seen."""
+
+    box: Tensor
+    """(n, 4) of the crop, see ``crop_boxes``."""
+    flip: Tensor
+    """(n,) bool."""
+    degrees: Tensor
+    """(n,) of the rotation."""
+    sigma: Tensor
+    """(n,) of the blur; 0: none."""
+    colours: Tensor
+    """(n, C, 2 C): by a pixel's colours from 0 to 255, and by the image's mean ones; gives colours from 0 to 1."""
+
+    def part(self, rows: slice) -> Drawn:
+        """Of some of the images."""
+        return Drawn(*(each[rows] for each in self))
+
+
 def make_views(images: Tensor, keys: Tensor, recipe: Recipe) -> Tensor:
     """One augmented, normalised view of each image.
 
@@ -70,35 +91,54 @@ def make_views(images: Tensor, keys: Tensor, recipe: Recipe) -> Tensor:
     Returns:
         (n, 3, H, W) float32, channels last; grey images are repeated to three channels.
     """
+    return augment(images, draw(keys, tuple(images.shape[1:]), recipe), recipe)
+
+
+def draw(keys: Tensor, shape: tuple[int, ...], recipe: Recipe) -> Drawn:
+    """The first half of ``make_views``: many small operations, for as many views at once as can be.
+
+    Args:
+        shape: C, H, W of an image.
+    """
+    channels, height, width = shape
     draws = uniform(keys, _DRAWS)
-    height, width = images.shape[-2:]
-    box = crop_boxes(draws[:, : 2 * _CROP_TRIES], draws[:, -16:-14], height, width, recipe)
     u = draws[:, -14:].unbind(1)
-    flip = u[0] < recipe.flip
+    sigma = recipe.blur_sigma[0] + u[2] * (recipe.blur_sigma[1] - recipe.blur_sigma[0])
+    return Drawn(
+        crop_boxes(draws[:, : 2 * _CROP_TRIES], draws[:, -16:-14], height, width, recipe),
+        u[0] < recipe.flip,
+        (2 * u[1] - 1) * recipe.rotation,
+        torch.where(u[3] < recipe.blur, sigma, torch.zeros_like(sigma)),
+        _colours(draws[:, -10:], channels, recipe),
+    )
+
+
+def augment(images: Tensor, drawn: Drawn, recipe: Recipe) -> Tensor:
+    """The second half of ``make_views``."""
+    height, width = images.shape[-2:]
     if recipe.rotation:
-        angle = (2 * u[1] - 1) * recipe.rotation
-        pixels, inside = rotated_crop(images.to(torch.float32) / 255, box, flip, angle)
+        pixels, inside = rotated_crop(images.to(torch.float32), drawn.box, drawn.flip, drawn.degrees)
     else:
         inside = None
-        rows = resize_matrix(box[:, 0], box[:, 2], height, torch.zeros_like(flip))
-        columns = resize_matrix(box[:, 1], box[:, 3], width, flip)
+        rows = resize_matrix(drawn.box[:, 0], drawn.box[:, 2], height, torch.zeros_like(drawn.flip))
+        columns = resize_matrix(drawn.box[:, 1], drawn.box[:, 3], width, drawn.flip)
         if recipe.blur:
-            sigma = recipe.blur_sigma[0] + u[2] * (recipe.blur_sigma[1] - recipe.blur_sigma[0])
-            blurred = u[3] < recipe.blur
-            rows = blur_matrix(sigma, blurred, height) @ rows
-            columns = blur_matrix(sigma, blurred, width) @ columns
+            rows = blur_matrix(drawn.sigma, height) @ rows
+            columns = blur_matrix(drawn.sigma, width) @ columns
         pixels = _resampled(images, rows, columns)
-    pixels = _recolour(pixels, draws[:, -10:], recipe)
+    by_pixel, by_mean = drawn.colours.chunk(2, 2)
+    offset = by_mean @ pixels.mean((2, 3))[:, :, None]
+    pixels = torch.baddbmm(offset, by_pixel, pixels.flatten(2)).view_as(pixels)
     if inside is not None:
         pixels = pixels * inside
-    return normalise(pixels.clamp(0, 1))
+    return normalise(pixels.clamp_(0, 1))
 
 
 def normalise(pixels: Tensor) -> Tensor:
     """[0, 1] pixels (n, 1 or 3, H, W) -> the network's input (n, 3, H, W), by ImageNet's mean and deviation."""
     mean = devices.constant(MEAN, pixels.device)[:, None, None]
     std = devices.constant(STD, pixels.device)[:, None, None]
-    return ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
+    return (pixels - mean).div_(std).contiguous(memory_format=torch.channels_last)
 
 
 def crop_boxes(tries: Tensor, place: Tensor, height: int, width: int, recipe: Recipe) -> Tensor:
@@ -125,11 +165,11 @@ def crop_boxes(tries: Tensor, place: Tensor, height: int, width: int, recipe: Re
 
 
 def _resampled(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """rows @ image / 255 @ columns.T, channel by channel: (n, C, H, W), rows (n, H, H), columns (n, W, W)."""
+    """rows @ image @ columns.T, channel by channel: (n, C, H, W), rows (n, H, H), columns (n, W, W)."""
     n, channels, height, width = images.shape
     # Colours between rows and columns, so that either product is one of plain matrices, without a copy a channel.
     pixels = images.permute(0, 2, 1, 3).to(torch.float32, memory_format=torch.contiguous_format)
-    pixels = (rows / 255) @ pixels.view(n, height, channels * width)
+    pixels = rows @ pixels.view(n, height, channels * width)
     pixels = pixels.view(n, height * channels, width) @ columns.transpose(1, 2)
     return pixels.view(n, height, channels, width).transpose(1, 2)
 
@@ -146,7 +186,7 @@ def resize_matrix(start: Tensor, length: Tensor, size: int, flip: Tensor) -> Ten
     index = torch.arange(size, device=start.device, dtype=torch.float32)
     at = _source_coordinates(index, start, length, size)
     at = torch.where(flip[:, None], at.flip(1), at)
-    return (1 - (at[:, :, None] - index).abs()).clamp_min_(0)
+    return (at[:, :, None] - index).abs_().neg_().add_(1).clamp_min_(0)
 
 
 def _source_coordinates(index: Tensor, start: Tensor, length: Tensor, size: int) -> Tensor:
@@ -155,11 +195,11 @@ def _source_coordinates(index: Tensor, start: Tensor, length: Tensor, size: int)
     return torch.minimum(torch.maximum(at, start[:, None]), (start + length - 1)[:, None])
 
 
-def blur_matrix(sigma: Tensor, blurred: Tensor, size: int) -> Tensor:
-    """Gaussian blur along one axis with reflected borders, as torchvision's gaussian_blur; others: no change.
+def blur_matrix(sigma: Tensor, size: int) -> Tensor:
+    """Gaussian blur along one axis with reflected borders, as torchvision's gaussian_blur.
 
     Args:
-        sigma: (n,) in output pixels. blurred: (n,) bool.
+        sigma: (n,) in output pixels; 0: no change.
 
     Returns:
         (n, size, size): output index by source index; every row sums to 1.
@@ -167,12 +207,13 @@ def blur_matrix(sigma: Tensor, blurred: Tensor, size: int) -> Tensor:
     # Linear in the few taps of the kernel, so that no exponential is taken for each of size x size places.
     radius = min(_BLUR_RADIUS, size - 1)
     distance = torch.arange(radius + 1, device=sigma.device, dtype=torch.float32)
-    taps = torch.exp(-0.5 * (distance / sigma[:, None]) ** 2)
+    # Of no blur the tap at distance 0 alone: 0 / the smallest number is 0, any other distance over it e to -infinity.
+    taps = torch.exp(-0.5 * (distance / sigma.clamp_min(torch.finfo(sigma.dtype).tiny)[:, None]) ** 2)
     taps = taps / (2 * taps.sum(1, keepdim=True) - 1)
-    taps = torch.where(blurred[:, None], taps, (distance == 0).to(taps.dtype))
     return (taps @ _tap_places(radius, size, sigma.device)).view(-1, size, size)
 
 
+@cache
 def _tap_places(radius: int, size: int, device: torch.device) -> Tensor:
     """(radius + 1, size * size): how often output i takes source j at each distance, mirrored at both edges."""
     i = torch.arange(size, device=device)
@@ -205,51 +246,46 @@ def rotated_crop(pixels: Tensor, box: Tensor, flip: Tensor, degrees: Tensor) -> 
     return F.grid_sample(pixels, grid, align_corners=False), inside[:, None].to(pixels.dtype)
 
 
-def _recolour(pixels: Tensor, u: Tensor, recipe: Recipe) -> Tensor:
-    """Jitter in a random order, then greyscale, as one affine map of the colours. u: (n, 10) uniforms."""
-    channels = pixels.shape[1]
+def _colours(u: Tensor, channels: int, recipe: Recipe) -> Tensor:
+    """Jitter in a random order, then greyscale: ``Drawn.colours``. u: (n, 10) uniforms."""
     jittered = u[:, 0] < recipe.jitter
     ranges = devices.constant((recipe.brightness, recipe.contrast, recipe.saturation, recipe.hue), u.device)
     factors = (2 * u[:, 1:5] - 1) * ranges
     factors = torch.where(jittered[:, None], factors, torch.zeros_like(factors))
-    matrix, offset = colour_map(factors, u[:, 5:9].argsort(1), pixels.mean((2, 3)))
+    colours = torch.cat(colour_map(factors, u[:, 5:9].argsort(1), channels), 2) / 255
     if channels == 3:
         grey = u[:, 9] < recipe.grey
         to_grey = devices.constant(_LUMA, u.device).expand(3, 3)
-        matrix = torch.where(grey[:, None, None], to_grey @ matrix, matrix)
-        offset = torch.where(grey[:, None], offset @ to_grey.T, offset)
-    recoloured = matrix @ pixels.flatten(2) + offset[:, :, None]
-    return recoloured.view_as(pixels)
+        colours = torch.where(grey[:, None, None], to_grey @ colours, colours)
+    return colours
 
 
-def colour_map(factors: Tensor, order: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
-    """Brightness, contrast, saturation and hue, applied in ``order``, as one affine map a sample.
+def colour_map(factors: Tensor, order: Tensor, channels: int) -> tuple[Tensor, Tensor]:
+    """Brightness, contrast, saturation and hue, applied in ``order``, as one linear map of each image's colours.
 
     Args:
         factors: (n, 4): brightness - 1, contrast - 1, saturation - 1, hue in turns; zeros change nothing.
         order: (n, 4) permutation: which of the four comes first, second, ...
-        mean: (n, C) mean colour of each image; contrast blends with the mean grey of what it is given.
 
     Returns:
-        matrix (n, C, C) and offset (n, C).
+        two matrices (n, C, C): by a pixel's colours, and by the image's mean colours, since contrast blends with the
+        mean grey of what it is given.
     """
-    n, channels = mean.shape
-    luma = devices.constant(_LUMA if channels == 3 else (1.0,), mean.device)
-    eye = torch.eye(channels, device=mean.device).expand(n, channels, channels)
+    n = len(factors)
+    luma = devices.constant(_LUMA if channels == 3 else (1.0,), factors.device)
+    eye = torch.eye(channels, device=factors.device).expand(n, channels, channels)
     brightness, contrast, saturation, hue = factors.unbind(1)
     scale = (1 + brightness)[:, None, None] * eye
     stretch = (1 + contrast)[:, None, None] * eye
     saturate = torch.lerp(luma.expand(n, channels, channels), eye, (1 + saturation)[:, None, None])
     steps = torch.stack([scale, stretch, saturate, _hue_matrix(hue) if channels == 3 else eye], 1)
-    matrix, offset = eye, torch.zeros_like(mean)
-    rows = torch.arange(n, device=mean.device)
+    steps = steps[torch.arange(n, device=factors.device)[:, None], order]
+    pull = -contrast[:, None] * (order == 1)
+    by_pixel, by_mean = eye, torch.zeros_like(eye)
     for slot in range(4):
-        which = order[:, slot]
-        grey_mean = ((matrix @ mean[:, :, None])[:, :, 0] + offset) @ luma
-        pull = torch.where(which == 1, -contrast * grey_mean, torch.zeros_like(grey_mean))
-        step = steps[rows, which]
-        matrix, offset = step @ matrix, (step @ offset[:, :, None])[:, :, 0] + pull[:, None]
-    return matrix, offset
+        step, grey = steps[:, slot], luma @ (by_pixel + by_mean)
+        by_pixel, by_mean = step @ by_pixel, step @ by_mean + pull[:, slot, None, None] * grey[:, None]
+    return by_pixel, by_mean
 
 
 def _hue_matrix(turns: Tensor) -> Tensor:

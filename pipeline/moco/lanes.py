@@ -16,8 +16,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from pipeline.moco.model import MoCo, batch_norms
+from pipeline.moco.model import MoCo, batch_norms, convolutions
 from pipeline.moco.split_norm import begin_epoch, end_epoch
+from pipeline.moco.weight_gradients import WeightGradients
 
 PIXELS_AT_ONCE = 1 << 22
 """5,350 images of 28 x 28, 83 of 224 x 224: some gigabytes of activations. More rows at once are faster."""
@@ -37,29 +38,32 @@ class Lanes:
         self._split_rows = split_rows
         count = 1 if device.type == "cuda" else math.gcd(torch.get_num_threads(), rows // split_rows)
         self.models = [model, *(_beside(model) for _ in range(count - 1))]
+        self._convolutions = [convolutions(each.query_encoder) for each in self.models]
         # The first lane is the caller's.
         self._others = ThreadPoolExecutor(max(count - 1, 1), "lane")
 
-    def each(self, work: Callable[[MoCo, slice], Found], images: Tensor) -> list[Found]:
+    def each(
+        self, work: Callable[[MoCo, slice], Found], images: Tensor, then: Callable[[], None] = lambda: None
+    ) -> list[Found]:
         """What ``work`` finds for each part of the rows, in their order.
 
         Args:
             work: (a lane's model, rows of a part: whole splits) -> anything; modes of a thread, such as no_grad, it
                 sets itself.
             images: (rows, C, H, W), of which only the shape counts.
+            then: called in every lane when its rows are done or have failed.
         """
-        rows, split = len(images), self._split_rows * images.shape[-2] * images.shape[-1]
-        # All of them, or none beside the first: fewer would leave threads idle.
-        models = self.models if len(self.models) * split <= PIXELS_AT_ONCE else self.models[:1]
-        if len(models) == 1:
-            return self._lane(work, models[0], 0, rows, split)
-        threads, share = torch.get_num_threads(), rows // len(models)
+        models, at_once = self._fitting(images)
+        threads, share = torch.get_num_threads(), len(images) // len(models)
 
         def lane(number: int) -> list[Found]:
             # Here, not when the thread starts: torch gives a thread at its first operation what then holds for all.
             torch.set_num_threads(max(1, threads // len(models)))
-            first = number * share
-            return self._lane(work, models[number], first, first + share, len(models) * split)
+            rows = range(number * share, (number + 1) * share, at_once)
+            try:
+                return [work(models[number], slice(start, min(start + at_once, rows.stop))) for start in rows]
+            finally:
+                then()
 
         others = [self._others.submit(lane, number) for number in range(1, len(models))]
         try:
@@ -69,29 +73,34 @@ class Lanes:
             torch.set_num_threads(threads)
         return [*found, *(each for other in others for each in other.result())]
 
-    def _lane(
-        self, work: Callable[[MoCo, slice], Found], model: MoCo, first: int, last: int, pixels: int
-    ) -> list[Found]:
-        """Rows ``first`` to ``last`` in parts of as many splits as fit.
-
-        Args:
-            pixels: of one split of each lane that works at the time.
-        """
-        at_once = self._split_rows * max(1, PIXELS_AT_ONCE // pixels)
-        return [work(model, slice(start, min(start + at_once, last))) for start in range(first, last, at_once)]
-
-    def forget_gradients(self) -> None:
-        """Before a step."""
+    def backward(self, work: Callable[[MoCo, slice], Found], images: Tensor) -> list[Found]:
+        """``each`` of work that goes backward; leaves the gradients of all rows at the first model's weights."""
         for model in self.models:
             model.zero_grad(set_to_none=True)
+        models, at_once = self._fitting(images)
+        # Else there is memory for a part of the maps, not for what they are kept for.
+        if len(models) > 1 and len(images) <= at_once * len(models):
+            with WeightGradients(self._convolutions) as gradients:
+                found = self.each(work, images, gradients.finish)
+        else:
+            found = self.each(work, images)
+        self._sum_gradients()
+        return found
 
-    def sum_gradients(self) -> None:
-        """Leave the sum over all lanes at the first model's weights."""
-        weights = (model.query_encoder.parameters() for model in self.models)
-        first, *others = ([each.grad for each in of_lane if each.grad is not None] for of_lane in weights)
+    def _fitting(self, images: Tensor) -> tuple[list[MoCo], int]:
+        """The models of the lanes to use, and how many rows each takes at once: as many splits as fit."""
+        pixels = self._split_rows * images.shape[-2] * images.shape[-1]
+        # All of them, or none beside the first: fewer would leave threads idle.
+        models = self.models if len(self.models) * pixels <= PIXELS_AT_ONCE else self.models[:1]
+        return models, self._split_rows * max(1, PIXELS_AT_ONCE // (pixels * len(models)))
+
+    def _sum_gradients(self) -> None:
+        """Of what the lanes have each by itself."""
+        first, *others = ([each.grad for each in model.query_encoder.parameters()] for model in self.models)
         for other in others:
-            if other:  # none where the lane was not needed
-                torch._foreach_add_(first, other)
+            pairs = [(ours, theirs) for ours, theirs in zip(first, other, strict=True) if theirs is not None]
+            if pairs:  # none where the lane was not needed
+                torch._foreach_add_(*(list(each) for each in zip(*pairs, strict=True)))
 
     def begin_epoch(self) -> None:
         """Forget batch norm's statistics."""

@@ -43,6 +43,11 @@ def batch_norms(module: nn.Module) -> list[SplitBatchNorm2d]:
     return [layer for layer in module.modules() if isinstance(layer, SplitBatchNorm2d)]
 
 
+def convolutions(module: nn.Module) -> list[SmallMapConv2d]:
+    """All of them."""
+    return [layer for layer in module.modules() if isinstance(layer, SmallMapConv2d)]
+
+
 def fold_batch_norms(encoder: nn.Module) -> nn.Module:
     """For inference, in place: every batch norm becomes part of the convolution before it, up to rounding the same."""
     for parent in list(encoder.modules()):

@@ -8,10 +8,12 @@ where that tap takes it: one product of (n, C) by (C, O).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 MOST_TOUCHES = 36
@@ -24,6 +26,10 @@ Touch = tuple[Pixel, Pixel, Pixel]
 
 class SmallMapConv2d(nn.Conv2d):
     """``nn.Conv2d`` with the same weights and, up to rounding, the same result; faster on small maps."""
+
+    defer: Callable[[Tensor, Tensor], None] | None = None
+    """Where set, a backward pass on a CPU leaves out the gradient by the weight, and tells here what it takes:
+    ``weight_gradient``'s arguments. Not under autocast."""
 
     @classmethod
     def like(cls, layer: nn.Conv2d) -> SmallMapConv2d:
@@ -40,27 +46,50 @@ class SmallMapConv2d(nn.Conv2d):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(n, C, H, W) -> (n, O, H', W')."""
-        (size, _), (stride, _), padding = self.kernel_size, self.stride, int(self.padding[0])
-        touches = _touches(maps.shape[2], maps.shape[3], size, stride, padding)
-        if size == 1 or not touches:
-            return super().forward(maps)
-        if maps.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
-            products = _TouchByTouch.apply(maps, self.weight, touches)
-        elif len(touches) > 1:  # many small products would each wait for a launch
+        touches = self.touches(maps)
+        if maps.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and (touches or self.defer):
+            products = _OnCPU.apply(maps, self.weight, self)
+        elif len(touches) != 1:  # many small products would each wait for a launch
             return super().forward(maps)
         else:
             (row, column), _, _ = touches[0]
             products = (maps.flatten(1) @ self.weight[:, :, row, column].T)[:, :, None, None]
         return products if self.bias is None else products + self.bias[:, None, None]
 
+    def touches(self, maps: Tensor) -> tuple[Touch, ...]:
+        """All of them; none where the convolution is to be torch's."""
+        (size, _), (stride, _), padding = self.kernel_size, self.stride, int(self.padding[0])
+        return _touches(maps.shape[2], maps.shape[3], size, stride, padding) if size > 1 else ()
 
-class _TouchByTouch(torch.autograd.Function):
-    """The sum of all touches. With weights in channels_last every factor is a plain matrix where it lies."""
+    def weight_gradient(self, maps: Tensor, gradient: Tensor) -> Tensor:
+        """(O, C, size, size), its axes in memory as the weight's.
+
+        Args:
+            maps: (n, C, H, W). gradient: (n, O, H', W'), by what they became.
+        """
+        touches = self.touches(maps)
+        if not touches:
+            found = _torchs_gradients(self, maps, gradient, (False, True))[1]
+            return found if found.stride() == self.weight.stride() else torch.empty_like(self.weight).copy_(found)
+        of_weight = torch.zeros_like(self.weight)
+        pixels, gradient = maps.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)
+        for (row, column), (y, x), (v, u) in touches:
+            of_weight[:, :, row, column].addmm_(gradient[:, v, u].T, pixels[:, y, x])
+        return of_weight
+
+
+class _OnCPU(torch.autograd.Function):
+    """The sum of all touches, or torch's convolution; the gradient by the weight may be somebody else's to make.
+
+    With weights in channels_last every factor of a touch is a plain matrix where it lies.
+    """
 
     @staticmethod
-    def forward(ctx: Any, maps: Tensor, weight: Tensor, touches: tuple[Touch, ...]) -> Tensor:
+    def forward(ctx: Any, maps: Tensor, weight: Tensor, layer: SmallMapConv2d) -> Tensor:
         ctx.save_for_backward(maps, weight)
-        ctx.touches = touches
+        ctx.layer, touches = layer, layer.touches(maps)
+        if not touches:
+            return F.conv2d(maps, weight, None, layer.stride, layer.padding)
         height, width = (1 + max(out[axis] for _, _, out in touches) for axis in (0, 1))
         result = maps.new_zeros(len(maps), height, width, len(weight))
         pixels = maps.permute(0, 2, 3, 1)
@@ -69,14 +98,37 @@ class _TouchByTouch(torch.autograd.Function):
         return result.permute(0, 3, 1, 2)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
-        maps, weight = ctx.saved_tensors
-        gradient, pixels = gradients[0].permute(0, 2, 3, 1), maps.permute(0, 2, 3, 1)
-        of_pixels, of_weight = torch.zeros_like(pixels), torch.zeros_like(weight)
-        for (row, column), (y, x), (v, u) in ctx.touches:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        (maps, weight), (gradient,), layer = ctx.saved_tensors, gradients, ctx.layer
+        of_maps = of_weight = None
+        if layer.defer is not None:
+            layer.defer(maps, gradient)
+        elif ctx.needs_input_grad[1]:
+            of_weight = layer.weight_gradient(maps, gradient)
+        if ctx.needs_input_grad[0]:
+            of_maps = _OnCPU._map_gradient(layer, maps, weight, gradient)
+        return of_maps, of_weight, None
+
+    @staticmethod
+    def _map_gradient(layer: SmallMapConv2d, maps: Tensor, weight: Tensor, gradient: Tensor) -> Tensor:
+        touches = layer.touches(maps)
+        if not touches:
+            return _torchs_gradients(layer, maps, gradient, (True, False))[0]
+        gradient = gradient.permute(0, 2, 3, 1)
+        of_pixels = torch.zeros_like(maps.permute(0, 2, 3, 1))
+        for (row, column), (y, x), (v, u) in touches:
             of_pixels[:, y, x].addmm_(gradient[:, v, u], weight[:, :, row, column])
-            of_weight[:, :, row, column].addmm_(gradient[:, v, u].T, pixels[:, y, x])
-        return of_pixels.permute(0, 3, 1, 2), of_weight, None
+        return of_pixels.permute(0, 3, 1, 2)
+
+
+def _torchs_gradients(
+    layer: SmallMapConv2d, maps: Tensor, gradient: Tensor, wanted: tuple[bool, bool]
+) -> tuple[Tensor, Tensor]:
+    """By the maps and by the weight, of which one need not be wanted."""
+    of_maps, of_weight, _ = torch.ops.aten.convolution_backward(
+        gradient, maps, layer.weight, None, layer.stride, layer.padding, (1, 1), False, (0, 0), 1, (*wanted, False)
+    )
+    return of_maps, of_weight
 
 
 @cache

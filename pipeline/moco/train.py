@@ -29,7 +29,7 @@ from pipeline.checkpoint import Checkpoint
 from pipeline.context import Context
 from pipeline.data.keyed import sample_keys
 from pipeline.data.sampler import Step
-from pipeline.data.views import make_views, recipe_for
+from pipeline.data.views import Drawn, augment, draw, recipe_for
 from pipeline.moco.confidence import ConfidenceAccumulator
 from pipeline.moco.lanes import Lanes
 from pipeline.moco.model import MoCo
@@ -170,8 +170,9 @@ class Pretraining:
 
         def encode(model: MoCo, part: slice) -> Tensor:
             with torch.no_grad(), devices.autocast(self.device, self.dtype):
-                return model.key_encoder(self._views(images[part], ids[part], repeat[part], epoch, view=1))
+                return model.key_encoder(augment(images[part], drawn.part(part), self.recipe))
 
+        drawn = self._draw(images, ids, repeat, epoch, view=1)
         self.model.update_key_encoder()
         return torch.cat(self.lanes.each(encode, images))
 
@@ -182,16 +183,15 @@ class Pretraining:
         config = self.task.config
 
         def learn(model: MoCo, part: slice) -> tuple[Tensor, Tensor]:
-            view = self._views(images[part], ids[part], repeat[part], epoch, view=0)
+            view = augment(images[part], drawn.part(part), self.recipe)
             with devices.autocast(self.device, self.dtype):
                 query = model.query_encoder(view)
             loss, told_apart = moco_loss(query, keys[part], model.queue, config.loss_temperature)
             (loss / config.batch_size).backward()
             return torch.stack([loss.detach(), told_apart.to(loss.dtype)]), query.detach()
 
-        self.lanes.forget_gradients()
-        totals, queries = zip(*self.lanes.each(learn, images), strict=True)
-        self.lanes.sum_gradients()
+        drawn = self._draw(images, ids, repeat, epoch, view=0)
+        totals, queries = zip(*self.lanes.backward(learn, images), strict=True)
         return torch.stack(totals).sum(0), torch.cat(queries)
 
     def _update_all(self, queries: Tensor, keys: Tensor, ids: Tensor, batches_before: Tensor, rate: Tensor) -> None:
@@ -245,9 +245,10 @@ class Pretraining:
         # Another kind of processor may draw the first weights a last digit apart.
         dist.copy_from_first(self.model.state_dict().values())
 
-    def _views(self, images: Tensor, ids: Tensor, repeat: Tensor, epoch: Tensor, view: int) -> Tensor:
-        """One view of each image."""
-        return make_views(images, sample_keys(self.task.seed, epoch, repeat, ids, view), self.recipe)
+    def _draw(self, images: Tensor, ids: Tensor, repeat: Tensor, epoch: Tensor, view: int) -> Drawn:
+        """What makes one view of each image. All at once and not in the lanes, which share one interpreter."""
+        keys = sample_keys(self.task.seed, epoch, repeat, ids, view)
+        return draw(keys, tuple(images.shape[1:]), self.recipe)
 
     @property
     def _stepped(self) -> list[Tensor]:

@@ -1,0 +1,78 @@
+"""Gradients by convolutions' weights, apart from the backward passes of the lanes that they belong to.
+
+A third of a step's arithmetic, on which nothing in the backward pass waits. So it is left until the lanes have done the
+rest, and then taken by whichever has time: lanes end together, however much slower one core was for a moment. And there
+is one gradient of all rows instead of one a lane to be added up.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from functools import partial
+from queue import SimpleQueue
+from types import TracebackType
+
+import torch
+from torch import Tensor
+
+from pipeline.moco.small_maps import SmallMapConv2d
+
+
+class WeightGradients:
+    """Of one step; a context, within which every lane goes backward once and then calls ``finish``.
+
+    Args:
+        lanes: each lane's convolutions, in the same order. The first lane's weights get the gradients.
+    """
+
+    def __init__(self, lanes: Sequence[Sequence[SmallMapConv2d]]) -> None:
+        self._layers = list(zip(*lanes, strict=True))
+        self._told: list[dict[int, tuple[Tensor, Tensor]]] = [{} for _ in self._layers]
+        self._ready: SimpleQueue[int | None] = SimpleQueue()
+        self._backward = len(lanes)
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> WeightGradients:
+        for number, layers in enumerate(self._layers):
+            for lane, layer in enumerate(layers):
+                layer.defer = partial(self._tell, number, lane)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for layers in self._layers:
+            for layer in layers:
+                layer.defer = None
+
+    def finish(self) -> None:
+        """In a lane, after its backward pass or what became of it: make gradients until there are no more."""
+        with self._lock:
+            self._backward -= 1
+            last = not self._backward
+        if last:
+            for _ in self._layers[0]:
+                self._ready.put(None)
+        while (number := self._ready.get()) is not None:
+            self._make(number)
+
+    def _tell(self, number: int, lane: int, maps: Tensor, gradient: Tensor) -> None:
+        with self._lock:
+            told = self._told[number]
+            assert lane not in told, "a lane goes backward once"
+            told[lane] = maps, gradient
+            whole = len(told) == len(self._layers[number])
+        if whole:
+            self._ready.put(number)
+
+    @torch.no_grad()
+    def _make(self, number: int) -> None:
+        layer, told = self._layers[number][0], self._told[number]
+        # In the order of the lanes, whoever does it: the same bits every time.
+        gradients = (layer.weight_gradient(*told[lane]) for lane in sorted(told))
+        total = next(gradients)
+        for gradient in gradients:
+            total += gradient
+        layer.weight.grad = total
+        told.clear()  # a layer's maps, now

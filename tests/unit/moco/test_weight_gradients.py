@@ -1,0 +1,141 @@
+"""Gradients that lanes leave to one another, against an ordinary backward pass."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from pipeline.moco.lanes import Lanes
+from pipeline.moco.model import MoCo, convolutions
+from pipeline.moco.small_maps import SmallMapConv2d
+from pipeline.moco.weight_gradients import WeightGradients
+
+pytestmark = pytest.mark.usefixtures("tiny_encoder", "three_threads")
+ROWS, SPLIT = 24, 8
+
+
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def views() -> Tensor:
+    return torch.rand(ROWS, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def lanes() -> Lanes:
+    lanes = Lanes(MoCo("resnet18", 16, 24, 0.9, 0, SPLIT), SPLIT, ROWS, torch.device("cpu"))
+    assert len(lanes.models) == 3
+    return lanes
+
+
+def _learn(views: Tensor, before: Callable[[int], None] = lambda lane: None) -> Callable[[MoCo, slice], int]:
+    """Forward and backward, after ``before``."""
+
+    def learn(model: MoCo, part: slice) -> int:
+        before(part.start // SPLIT)
+        model.query_encoder(views[part]).square().mul(torch.arange(16.0)).sum().backward()
+        return part.start
+
+    return learn
+
+
+def _gradients(model: MoCo) -> list[Tensor]:
+    gradients = [weight.grad for weight in model.query_encoder.parameters()]
+    assert all(gradient is not None for gradient in gradients)
+    return [gradient for gradient in gradients if gradient is not None]
+
+
+def test_they_are_those_of_one_backward_pass_in_the_memory_order_of_the_weights(lanes: Lanes, views: Tensor) -> None:
+    assert lanes.backward(_learn(views), views) == [0, 8, 16]
+    plain = MoCo("resnet18", 16, 24, 0.9, 0, SPLIT)
+    _learn(views)(plain, slice(0, ROWS))
+    for ours, theirs in zip(_gradients(lanes.models[0]), _gradients(plain), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    for layer in convolutions(lanes.models[0].query_encoder):
+        assert layer.weight.grad is not None and layer.weight.grad.stride() == layer.weight.stride()
+        assert layer.defer is None
+
+
+def test_whoever_has_time_makes_them_and_the_bits_are_the_same(
+    lanes: Lanes, views: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    makers: list[int] = []
+    make = WeightGradients._make
+
+    def made(self: WeightGradients, number: int) -> None:
+        makers.append(threading.get_ident())
+        make(self, number)
+
+    monkeypatch.setattr(WeightGradients, "_make", made)
+    layers, found = len(convolutions(lanes.models[0].query_encoder)), []
+    for late in range(3):
+        late_thread: list[int] = []
+
+        def wait(lane: int, late: int = late, thread: list[int] = late_thread) -> None:
+            if lane == late:
+                thread.append(threading.get_ident())
+                time.sleep(0.2)
+
+        makers.clear()
+        lanes.backward(_learn(views, wait), views)
+        found.append(_gradients(lanes.models[0]))
+        assert len(makers) == layers and makers[0] not in late_thread
+    for first, *others in zip(*found, strict=True):
+        assert all(torch.equal(first, other) for other in others)
+
+
+@pytest.mark.parametrize("fails", [0, 1, 2])
+def test_a_lane_that_fails_keeps_nobody_waiting_and_the_next_step_is_whole(
+    lanes: Lanes, views: Tensor, fails: int
+) -> None:
+    def fail(lane: int) -> None:
+        if lane == fails:
+            raise ValueError("of a lane")
+
+    with pytest.raises(ValueError, match="of a lane"):
+        lanes.backward(_learn(views, fail), views)
+    assert all(layer.defer is None for model in lanes.models for layer in convolutions(model))
+    lanes.backward(_learn(views), views)
+    again = Lanes(MoCo("resnet18", 16, 24, 0.9, 0, SPLIT), SPLIT, ROWS, torch.device("cpu"))
+    again.backward(_learn(views), views)
+    for ours, theirs in zip(_gradients(lanes.models[0]), _gradients(again.models[0]), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_under_autocast_every_lane_makes_its_own(lanes: Lanes, views: Tensor) -> None:
+    def learn(model: MoCo, part: slice) -> None:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = model.query_encoder(views[part])
+        found.square().mul(torch.arange(16.0)).sum().backward()
+
+    lanes.backward(learn, views)
+    one = Lanes(MoCo("resnet18", 16, 24, 0.9, 0, SPLIT), SPLIT, SPLIT, torch.device("cpu"))
+    for start in range(0, ROWS, SPLIT):
+        learn(one.models[0], slice(start, start + SPLIT))
+    for ours, theirs in zip(_gradients(lanes.models[0]), _gradients(one.models[0]), strict=True):
+        assert torch.dist(ours, theirs) < 0.02 * theirs.norm()  # bfloat16 keeps eight bits
+
+
+@pytest.mark.parametrize("side", [1, 2, 9])
+def test_the_gradient_by_the_weight_alone_is_autograds(side: int) -> None:
+    """By touches where maps are small, by torch where they are not."""
+    plain = torch.nn.Conv2d(5, 6, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
+    maps = torch.rand(4, 5, side, side, generator=torch.Generator().manual_seed(0))
+    out = plain(maps)
+    gradient = torch.rand(out.shape, generator=torch.Generator().manual_seed(1))
+    out.backward(gradient)
+    assert plain.weight.grad is not None
+    ours = SmallMapConv2d.like(plain)
+    assert bool(ours.touches(maps)) == (side < 9)
+    torch.testing.assert_close(ours.weight_gradient(maps, gradient), plain.weight.grad)
