@@ -61,6 +61,12 @@ class SmallMapConv2d(nn.Conv2d):
         (size, _), (stride, _), padding = self.kernel_size, self.stride, int(self.padding[0])
         return _touches(maps.shape[2], maps.shape[3], size, stride, padding) if size > 1 else ()
 
+    def products(self, maps: Tensor) -> int:
+        """Of single numbers, a row of (n, C, H, W)."""
+        (height, width), (size, _), (stride, _) = maps.shape[2:], self.kernel_size, self.stride
+        taps = len(self.touches(maps)) or size * size * -(-height // stride) * -(-width // stride)
+        return taps * self.in_channels * self.out_channels
+
     def weight_gradient(self, maps: Tensor, gradient: Tensor) -> Tensor:
         """(O, C, size, size), its axes in memory as the weight's.
 

@@ -7,16 +7,19 @@ is one gradient of all rows instead of one a lane to be added up.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
 from functools import partial
-from queue import SimpleQueue
+from queue import PriorityQueue
 from types import TracebackType
 
 import torch
 from torch import Tensor
 
 from pipeline.moco.small_maps import SmallMapConv2d
+
+_NO_MORE = (math.inf, -1)
 
 
 class WeightGradients:
@@ -29,7 +32,8 @@ class WeightGradients:
     def __init__(self, lanes: Sequence[Sequence[SmallMapConv2d]]) -> None:
         self._layers = list(zip(*lanes, strict=True))
         self._told: list[dict[int, tuple[Tensor, Tensor]]] = [{} for _ in self._layers]
-        self._ready: SimpleQueue[int | None] = SimpleQueue()
+        # The largest first, so that lanes end with small ones, and end together.
+        self._ready: PriorityQueue[tuple[float, int]] = PriorityQueue()
         self._backward = len(lanes)
         self._lock = threading.Lock()
 
@@ -53,9 +57,9 @@ class WeightGradients:
             last = not self._backward
         if last:
             for _ in self._layers[0]:
-                self._ready.put(None)
-        while (number := self._ready.get()) is not None:
-            self._make(number)
+                self._ready.put(_NO_MORE)
+        while (ready := self._ready.get()) != _NO_MORE:
+            self._make(ready[1])
 
     def _tell(self, number: int, lane: int, maps: Tensor, gradient: Tensor) -> None:
         with self._lock:
@@ -64,7 +68,7 @@ class WeightGradients:
             told[lane] = maps, gradient
             whole = len(told) == len(self._layers[number])
         if whole:
-            self._ready.put(number)
+            self._ready.put((-self._layers[number][lane].products(maps), number))
 
     @torch.no_grad()
     def _make(self, number: int) -> None:
