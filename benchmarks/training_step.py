@@ -137,7 +137,7 @@ def where_it_goes(resident: ResidentTraining) -> list[tuple[str, str]]:
         "instance probability": [(loop, "instance_probability")],
         "confidence sums": [(training.confidence, "add"), (training.confidence, "end_epoch")],
         "key encoder's update": [(model, "update_key_encoder")],
-        "gradients by convolutions' weights (also in the bare step)": [(WeightGradients, "finish")],
+        "gradients by convolutions' weights (also in the bare step)": [(WeightGradients, "_make")],
     }
     with stopwatch({"all": [(training, "run_epoch")], **places}) as spent:
         resident()

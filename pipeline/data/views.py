@@ -1,7 +1,7 @@
 """Augmented views of a whole batch at once, on the device (Table 3 of the paper).
 
 Crop, flip and blur are separable and linear, so both axes of a view are one small matrix each:
-``view = A_y @ image @ A_x.T``. Jitter and greyscale are one colour matrix and offset. No Python
+``view = A_y @ image @ A_x.T``. Jitter and greyscale are two matrices, by a pixel's and by the mean colours. No Python
 per image. n = images, C = channels, H, W = pixels.
 
 Where this departs from a chain of torchvision transforms: values are clamped to [0, 1] once, at
@@ -63,7 +63,7 @@ def recipe_for(name: str, channels: int, blur: bool) -> Recipe:
 
 
 class Drawn(NamedTuple):
-    """What is done to each of n images, none of which has been seen."""
+    """What is done to each of n images, drawn without looking at them."""
 
     box: Tensor
     """(n, 4) of the crop, see ``crop_boxes``."""
@@ -105,11 +105,11 @@ def draw(keys: Tensor, shape: tuple[int, ...], recipe: Recipe) -> Drawn:
     u = draws[:, -14:].unbind(1)
     sigma = recipe.blur_sigma[0] + u[2] * (recipe.blur_sigma[1] - recipe.blur_sigma[0])
     return Drawn(
-        crop_boxes(draws[:, : 2 * _CROP_TRIES], draws[:, -16:-14], height, width, recipe),
-        u[0] < recipe.flip,
-        (2 * u[1] - 1) * recipe.rotation,
-        torch.where(u[3] < recipe.blur, sigma, torch.zeros_like(sigma)),
-        _colours(draws[:, -10:], channels, recipe),
+        box=crop_boxes(draws[:, : 2 * _CROP_TRIES], draws[:, -16:-14], height, width, recipe),
+        flip=u[0] < recipe.flip,
+        degrees=(2 * u[1] - 1) * recipe.rotation,
+        sigma=torch.where(u[3] < recipe.blur, sigma, torch.zeros_like(sigma)),
+        colours=_colours(draws[:, -10:], channels, recipe),
     )
 
 

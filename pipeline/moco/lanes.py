@@ -1,8 +1,9 @@
 """A worker's rows in parts: one after the other where memory is short, side by side on a CPU.
 
 Threads that share every operation meet after each, and take over rows from one another wherever a batch-norm split ends
-within a thread's share. So on a CPU there are lanes: each takes some of the splits from pixels to gradients, on threads
-that no other lane has (docs/log.md).
+within a thread's share. So on a CPU there are lanes: each takes some of the splits from pixels through the backward
+pass, on threads that no other lane has (docs/log.md). What is left of the gradients they share
+(``moco.weight_gradients``).
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ class Lanes:
         count = 1 if device.type == "cuda" else math.gcd(torch.get_num_threads(), rows // split_rows)
         self.models = [model, *(_beside(model) for _ in range(count - 1))]
         self._convolutions = [convolutions(each.query_encoder) for each in self.models]
-        # The first lane is the caller's.
-        self._others = ThreadPoolExecutor(max(count - 1, 1), "lane")
+        # The first lane is the caller's. No lane may wait for another's thread: they wait for one another.
+        self._threads = [ThreadPoolExecutor(1, f"lane-{number}") for number in range(1, count)]
 
     def each(
         self, work: Callable[[MoCo, slice], Found], images: Tensor, then: Callable[[], None] = lambda: None
@@ -57,15 +58,15 @@ class Lanes:
         threads, share = torch.get_num_threads(), len(images) // len(models)
 
         def lane(number: int) -> list[Found]:
-            # Here, not when the thread starts: torch gives a thread at its first operation what then holds for all.
-            torch.set_num_threads(max(1, threads // len(models)))
-            rows = range(number * share, (number + 1) * share, at_once)
             try:
+                # Here, not when the thread starts: torch gives a thread at its first operation what then holds for all.
+                torch.set_num_threads(max(1, threads // len(models)))
+                rows = range(number * share, (number + 1) * share, at_once)
                 return [work(models[number], slice(start, min(start + at_once, rows.stop))) for start in rows]
             finally:
                 then()
 
-        others = [self._others.submit(lane, number) for number in range(1, len(models))]
+        others = [self._threads[number - 1].submit(lane, number) for number in range(1, len(models))]
         try:
             found = lane(0)
         finally:
@@ -78,7 +79,7 @@ class Lanes:
         for model in self.models:
             model.zero_grad(set_to_none=True)
         models, at_once = self._fitting(images)
-        # Else there is memory for a part of the maps, not for what they are kept for.
+        # Only where a lane goes backward once: what is kept of one part would lie beside the next part's maps.
         if len(models) > 1 and len(images) <= at_once * len(models):
             with WeightGradients(self._convolutions) as gradients:
                 found = self.each(work, images, gradients.finish)
@@ -95,12 +96,13 @@ class Lanes:
         return models, self._split_rows * max(1, PIXELS_AT_ONCE // (pixels * len(models)))
 
     def _sum_gradients(self) -> None:
-        """Of what the lanes have each by itself."""
-        first, *others = ([each.grad for each in model.query_encoder.parameters()] for model in self.models)
+        """Add those that other lanes made themselves to the first lane's."""
+        first, *others = (list(model.query_encoder.parameters()) for model in self.models)
         for other in others:
-            pairs = [(ours, theirs) for ours, theirs in zip(first, other, strict=True) if theirs is not None]
-            if pairs:  # none where the lane was not needed
-                torch._foreach_add_(*(list(each) for each in zip(*pairs, strict=True)))
+            for ours, theirs in zip(first, other, strict=True):
+                if theirs.grad is not None:
+                    assert ours.grad is not None
+                    ours.grad += theirs.grad
 
     def begin_epoch(self) -> None:
         """Forget batch norm's statistics."""

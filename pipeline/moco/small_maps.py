@@ -4,6 +4,9 @@ At 28 x 28 pixels the later stages of a ResNet work on maps of 4 x 4, 2 x 2 and 
 3 x 3 kernel falls on padding and convolution routines are far from what the machine can do: their
 backward pass most of all. A *touch* is a tap of the kernel, a pixel of the input and the pixel of the output
 where that tap takes it: one product of (n, C) by (C, O).
+
+On maps of any size, a backward pass on a CPU can leave the gradient by the weight to somebody else
+(``moco.weight_gradients``).
 """
 
 from __future__ import annotations
@@ -61,8 +64,8 @@ class SmallMapConv2d(nn.Conv2d):
         (size, _), (stride, _), padding = self.kernel_size, self.stride, int(self.padding[0])
         return _touches(maps.shape[2], maps.shape[3], size, stride, padding) if size > 1 else ()
 
-    def products(self, maps: Tensor) -> int:
-        """Of single numbers, a row of (n, C, H, W)."""
+    def multiplications(self, maps: Tensor) -> int:
+        """How many a row of (n, C, H, W) takes, but for the border where the convolution is torch's."""
         (height, width), (size, _), (stride, _) = maps.shape[2:], self.kernel_size, self.stride
         taps = len(self.touches(maps)) or size * size * -(-height // stride) * -(-width // stride)
         return taps * self.in_channels * self.out_channels
@@ -82,6 +85,16 @@ class SmallMapConv2d(nn.Conv2d):
         for (row, column), (y, x), (v, u) in touches:
             of_weight[:, :, row, column].addmm_(gradient[:, v, u].T, pixels[:, y, x])
         return of_weight
+
+    def map_gradient(self, maps: Tensor, gradient: Tensor) -> Tensor:
+        """(n, C, H, W), of the arguments of ``weight_gradient``."""
+        touches = self.touches(maps)
+        if not touches:
+            return _torchs_gradients(self, maps, gradient, (True, False))[0]
+        of_pixels, gradient = torch.zeros_like(maps.permute(0, 2, 3, 1)), gradient.permute(0, 2, 3, 1)
+        for (row, column), (y, x), (v, u) in touches:
+            of_pixels[:, y, x].addmm_(gradient[:, v, u], self.weight[:, :, row, column])
+        return of_pixels.permute(0, 3, 1, 2)
 
 
 class _OnCPU(torch.autograd.Function):
@@ -105,26 +118,15 @@ class _OnCPU(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        (maps, weight), (gradient,), layer = ctx.saved_tensors, gradients, ctx.layer
+        (maps, _), (gradient,), layer = ctx.saved_tensors, gradients, ctx.layer
         of_maps = of_weight = None
-        if layer.defer is not None:
-            layer.defer(maps, gradient)
+        if ctx.needs_input_grad[1] and layer.defer is not None:
+            layer.defer(maps.detach(), gradient)
         elif ctx.needs_input_grad[1]:
             of_weight = layer.weight_gradient(maps, gradient)
         if ctx.needs_input_grad[0]:
-            of_maps = _OnCPU._map_gradient(layer, maps, weight, gradient)
+            of_maps = layer.map_gradient(maps, gradient)
         return of_maps, of_weight, None
-
-    @staticmethod
-    def _map_gradient(layer: SmallMapConv2d, maps: Tensor, weight: Tensor, gradient: Tensor) -> Tensor:
-        touches = layer.touches(maps)
-        if not touches:
-            return _torchs_gradients(layer, maps, gradient, (True, False))[0]
-        gradient = gradient.permute(0, 2, 3, 1)
-        of_pixels = torch.zeros_like(maps.permute(0, 2, 3, 1))
-        for (row, column), (y, x), (v, u) in touches:
-            of_pixels[:, y, x].addmm_(gradient[:, v, u], weight[:, :, row, column])
-        return of_pixels.permute(0, 3, 1, 2)
 
 
 def _torchs_gradients(

@@ -169,8 +169,9 @@ class Pretraining:
         """(n, D) keys of this worker's part of the shuffled batch, after the momentum encoder's update."""
 
         def encode(model: MoCo, part: slice) -> Tensor:
+            view = augment(images[part], drawn.part(part), self.recipe)
             with torch.no_grad(), devices.autocast(self.device, self.dtype):
-                return model.key_encoder(augment(images[part], drawn.part(part), self.recipe))
+                return model.key_encoder(view)
 
         drawn = self._draw(images, ids, repeat, epoch, view=1)
         self.model.update_key_encoder()

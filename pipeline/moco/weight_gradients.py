@@ -12,7 +12,6 @@ import threading
 from collections.abc import Sequence
 from functools import partial
 from queue import PriorityQueue
-from types import TracebackType
 
 import torch
 from torch import Tensor
@@ -34,7 +33,7 @@ class WeightGradients:
         self._told: list[dict[int, tuple[Tensor, Tensor]]] = [{} for _ in self._layers]
         # The largest first, so that lanes end with small ones, and end together.
         self._ready: PriorityQueue[tuple[float, int]] = PriorityQueue()
-        self._backward = len(lanes)
+        self._lanes = self._still_backward = len(lanes)
         self._lock = threading.Lock()
 
     def __enter__(self) -> WeightGradients:
@@ -43,9 +42,7 @@ class WeightGradients:
                 layer.defer = partial(self._tell, number, lane)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for layers in self._layers:
             for layer in layers:
                 layer.defer = None
@@ -53,10 +50,10 @@ class WeightGradients:
     def finish(self) -> None:
         """In a lane, after its backward pass or what became of it: make gradients until there are no more."""
         with self._lock:
-            self._backward -= 1
-            last = not self._backward
+            self._still_backward -= 1
+            last = not self._still_backward
         if last:
-            for _ in self._layers[0]:
+            for _ in range(self._lanes):
                 self._ready.put(_NO_MORE)
         while (ready := self._ready.get()) != _NO_MORE:
             self._make(ready[1])
@@ -66,17 +63,16 @@ class WeightGradients:
             told = self._told[number]
             assert lane not in told, "a lane goes backward once"
             told[lane] = maps, gradient
-            whole = len(told) == len(self._layers[number])
+            whole = len(told) == self._lanes
         if whole:
-            self._ready.put((-self._layers[number][lane].products(maps), number))
+            self._ready.put((-self._layers[number][lane].multiplications(maps), number))
 
     @torch.no_grad()
     def _make(self, number: int) -> None:
         layer, told = self._layers[number][0], self._told[number]
         # In the order of the lanes, whoever does it: the same bits every time.
-        gradients = (layer.weight_gradient(*told[lane]) for lane in sorted(told))
+        gradients = (layer.weight_gradient(*told.pop(lane)) for lane in range(self._lanes))
         total = next(gradients)
         for gradient in gradients:
             total += gradient
         layer.weight.grad = total
-        told.clear()  # a layer's maps, now

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -29,7 +28,7 @@ def three_threads() -> Iterator[None]:
 
 @pytest.fixture
 def views() -> Tensor:
-    return torch.rand(ROWS, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    return torch.rand(ROWS, 3, 4, 4, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.fixture
@@ -70,46 +69,80 @@ def test_they_are_those_of_one_backward_pass_in_the_memory_order_of_the_weights(
 def test_whoever_has_time_makes_them_and_the_bits_are_the_same(
     lanes: Lanes, views: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    layers = len(convolutions(lanes.models[0].query_encoder))
     makers: list[int] = []
-    make = WeightGradients._make
+    late_thread: list[int] = []
+    all_made = threading.Event()
+    make, finish = WeightGradients._make, WeightGradients.finish
 
     def made(self: WeightGradients, number: int) -> None:
         makers.append(threading.get_ident())
         make(self, number)
+        if len(makers) == layers:
+            all_made.set()
+
+    def finish_late(self: WeightGradients) -> None:
+        assert threading.get_ident() not in late_thread or all_made.wait(20), "the others make what all have told"
+        finish(self)
 
     monkeypatch.setattr(WeightGradients, "_make", made)
-    layers, found = len(convolutions(lanes.models[0].query_encoder)), []
+    monkeypatch.setattr(WeightGradients, "finish", finish_late)
+    found = []
     for late in range(3):
-        late_thread: list[int] = []
-
-        def wait(lane: int, late: int = late, thread: list[int] = late_thread) -> None:
-            if lane == late:
-                thread.append(threading.get_ident())
-                time.sleep(0.2)
-
-        makers.clear()
-        lanes.backward(_learn(views, wait), views)
+        makers.clear(), late_thread.clear(), all_made.clear()
+        lanes.backward(
+            _learn(views, lambda lane, late=late: late_thread.append(threading.get_ident()) if lane == late else None),
+            views,
+        )
         found.append(_gradients(lanes.models[0]))
-        assert len(makers) == layers and makers[0] not in late_thread
+        assert len(makers) == layers and late_thread and late_thread[0] not in makers
     for first, *others in zip(*found, strict=True):
         assert all(torch.equal(first, other) for other in others)
 
 
+def test_layers_go_by_touches_and_by_torch(lanes: Lanes) -> None:
+    """So that the tests here see both: on 4 x 4 maps, touches by hand 10 squared, and 5 squared with stride 2."""
+    layers = convolutions(lanes.models[0].query_encoder)
+    assert [bool(layer.touches(torch.empty(1, 1, 4, 4))) for layer in layers] == [False, True]
+    assert [layer.multiplications(torch.empty(1, 1, 4, 4)) for layer in layers] == [9 * 16 * 3 * 16, 25 * 16 * 32]
+
+
 @pytest.mark.parametrize("fails", [0, 1, 2])
+@pytest.mark.parametrize("when", ["before", "after"])
 def test_a_lane_that_fails_keeps_nobody_waiting_and_the_next_step_is_whole(
-    lanes: Lanes, views: Tensor, fails: int
+    lanes: Lanes, views: Tensor, fails: int, when: str
 ) -> None:
-    def fail(lane: int) -> None:
-        if lane == fails:
+    def fail(model: MoCo, part: slice) -> None:
+        if part.start // SPLIT != fails or when == "after":
+            _learn(views)(model, part)
+        if part.start // SPLIT == fails:
             raise ValueError("of a lane")
 
     with pytest.raises(ValueError, match="of a lane"):
-        lanes.backward(_learn(views, fail), views)
+        lanes.backward(fail, views)
     assert all(layer.defer is None for model in lanes.models for layer in convolutions(model))
-    lanes.backward(_learn(views), views)
-    again = Lanes(MoCo("resnet18", 16, 24, 0.9, 0, SPLIT), SPLIT, ROWS, torch.device("cpu"))
-    again.backward(_learn(views), views)
-    for ours, theirs in zip(_gradients(lanes.models[0]), _gradients(again.models[0]), strict=True):
+    _assert_a_whole_step(lanes, views)
+
+
+def test_a_gradient_that_cannot_be_made_is_told_and_keeps_nobody_waiting(
+    lanes: Lanes, views: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: WeightGradients, number: int) -> None:
+        raise MemoryError("of a layer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WeightGradients, "_make", fail)
+        with pytest.raises(MemoryError, match="of a layer"):
+            lanes.backward(_learn(views), views)
+    _assert_a_whole_step(lanes, views)
+
+
+def _assert_a_whole_step(lanes: Lanes, views: Tensor) -> None:
+    """The bits of lanes that have done nothing before."""
+    new = Lanes(MoCo("resnet18", 16, 24, 0.9, 0, SPLIT), SPLIT, ROWS, torch.device("cpu"))
+    for each in (lanes, new):
+        each.backward(_learn(views), views)
+    for ours, theirs in zip(_gradients(lanes.models[0]), _gradients(new.models[0]), strict=True):
         assert torch.equal(ours, theirs)
 
 
@@ -120,6 +153,7 @@ def test_under_autocast_every_lane_makes_its_own(lanes: Lanes, views: Tensor) ->
         found.square().mul(torch.arange(16.0)).sum().backward()
 
     lanes.backward(learn, views)
+    assert all(layer.weight.grad is not None for model in lanes.models for layer in convolutions(model.query_encoder))
     one = Lanes(MoCo("resnet18", 16, 24, 0.9, 0, SPLIT), SPLIT, SPLIT, torch.device("cpu"))
     for start in range(0, ROWS, SPLIT):
         learn(one.models[0], slice(start, start + SPLIT))
