@@ -116,11 +116,12 @@ def local_ray(s3_endpoint: str) -> Iterator[Any]:
 
 @pytest.fixture
 def tiny_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Puts an encoder of a few thousand weights in place of ResNet-18, in this process."""
-    from pipeline.moco import model
+    """Puts an encoder of a few thousand weights, with gradients that lanes share, in place of ResNet-18."""
+    from pipeline.moco import lanes, model
     from tests.tiny import TinyNet
 
     monkeypatch.setitem(model.BACKBONES, "resnet18", TinyNet)
+    monkeypatch.setattr(lanes, "MANY_WEIGHTS", 1)
 
 
 @pytest.fixture(scope="session")

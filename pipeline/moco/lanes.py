@@ -24,6 +24,10 @@ from pipeline.moco.weight_gradients import WeightGradients
 PIXELS_AT_ONCE = 1 << 22
 """5,350 images of 28 x 28, 83 of 224 x 224: some gigabytes of activations. More rows at once are faster."""
 
+MANY_WEIGHTS = 50_000
+"""Of a convolution whose gradient lanes share. Those of a ResNet's first stage have fewer, and by far the largest maps,
+which would have left the cache by then."""
+
 Found = TypeVar("Found")
 
 
@@ -39,7 +43,10 @@ class Lanes:
         self._split_rows = split_rows
         count = 1 if device.type == "cuda" else math.gcd(torch.get_num_threads(), rows // split_rows)
         self.models = [model, *(_beside(model) for _ in range(count - 1))]
-        self._convolutions = [convolutions(each.query_encoder) for each in self.models]
+        self._shared = [
+            [layer for layer in convolutions(each.query_encoder) if layer.weight.numel() >= MANY_WEIGHTS]
+            for each in self.models
+        ]
         # The first lane is the caller's. No lane may wait for another's thread: they wait for one another.
         self._threads = [ThreadPoolExecutor(1, f"lane-{number}") for number in range(1, count)]
 
@@ -81,7 +88,7 @@ class Lanes:
         models, at_once = self._fitting(images)
         # Only where a lane goes backward once: what is kept of one part would lie beside the next part's maps.
         if len(models) > 1 and len(images) <= at_once * len(models):
-            with WeightGradients(self._convolutions) as gradients:
+            with WeightGradients(self._shared) as gradients:
                 found = self.each(work, images, gradients.finish)
         else:
             found = self.each(work, images)
