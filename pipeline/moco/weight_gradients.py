@@ -1,8 +1,8 @@
 """Gradients by convolutions' weights, apart from the backward passes of the lanes that they belong to.
 
 A third of a step's arithmetic, on which nothing in the backward pass waits. So it is left until the lanes have done the
-rest, and then taken by whichever has time: lanes end together, however much slower one core was for a moment. And there
-is one gradient of all rows instead of one a lane to be added up.
+rest, and then taken layer by layer by whichever has time: lanes end together, however much slower one core was for a
+moment. Who takes a layer makes it for the rows of every lane and adds these up.
 """
 
 from __future__ import annotations
