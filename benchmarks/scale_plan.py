@@ -148,26 +148,28 @@ class Plan:
 
     @property
     def read_bytes(self) -> int:
-        """W pools: one a worker where it is kept; R E for each where it is streamed.
-
-        A worker's share of a batch is drawn from all of the shuffle window, so that all row groups have some of it.
-        """
-        return self.workers * self.pool_bytes * (self.repeats * EPOCHS[self.images] if self.streamed else 1)
+        """W pools, one a worker, where it is kept; R E in all, each worker its share, where it is streamed."""
+        return self.pool_bytes * (self.repeats * EPOCHS[self.images] if self.streamed else self.workers)
 
     @property
-    def needed_share(self) -> float:
-        """2/W - 1/W^2 of all images: a worker's part of the batch as queries, and its part of the shuffled one."""
-        return 2 / self.workers - 1 / self.workers**2
+    def shipped_bytes_an_epoch(self) -> int:
+        """R pools, from who reads to who trains, where the pool is streamed."""
+        return self.repeats * self.pool_bytes if self.streamed else 0
 
     @property
-    def shipped_bytes_an_epoch(self) -> float:
-        """(2 - 1/W) R pools, from who reads to who trains, where the pool is streamed."""
-        return self.workers * self.needed_share * self.repeats * self.pool_bytes if self.streamed else 0
+    def exchanged_share(self) -> float:
+        """(2 - 1/W) (1 - 1/W) of what is read: of W workers 2 - 1/W encode an image, and one has it already."""
+        return (2 - 1 / self.workers) * (1 - 1 / self.workers)
+
+    @property
+    def exchanged_bytes_an_epoch(self) -> float:
+        """That share of R pools, from worker to worker."""
+        return self.exchanged_share * self.shipped_bytes_an_epoch
 
     @property
     def id_list_bytes(self) -> float:
-        """8 (2/W - 1/W^2) R N: a streaming worker's requests of an epoch; as much again in the object store."""
-        return 8 * self.needed_share * self.repeats * self.images if self.streamed else 0
+        """8 R N / W: a streaming worker's requests of an epoch; as much again in the object store."""
+        return 8 * self.repeats * self.images / self.workers if self.streamed else 0
 
     @property
     def index_bytes(self) -> int:
@@ -323,6 +325,7 @@ def tables() -> str:
                 "pool": lambda p: "streamed" if p.streamed else "kept",
                 "GB read in all": lambda p: _gb(p.read_bytes),
                 "GB through Ray an epoch": lambda p: _gb(p.shipped_bytes_an_epoch),
+                "GB between workers an epoch": lambda p: _gb(p.exchanged_bytes_an_epoch),
                 "GB of ids a worker": lambda p: _gb(p.id_list_bytes),
                 "GB of index a worker": lambda p: _gb(p.index_bytes),
             },

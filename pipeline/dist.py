@@ -55,6 +55,23 @@ def gather_rows(local: Tensor, rows: list[int]) -> Tensor:
     return torch.cat([part[:count] for part, count in zip(parts, rows, strict=True)])
 
 
+def exchange_rows(rows: Tensor, send: list[int], receive: list[int]) -> Tensor:
+    """A message from every process to every one.
+
+    Args:
+        rows: (sum of send, ...), in the order of the processes that they are for.
+        send: how many are for each; receive: how many each has for this one.
+
+    Returns:
+        (sum of receive, ...), in the order of the processes that they are from.
+    """
+    if alone():
+        return rows
+    arrived = rows.new_empty(sum(receive), *rows.shape[1:])
+    torch_dist.all_to_all_single(arrived, rows, receive, send)
+    return arrived
+
+
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Every gradient becomes its sum over the processes: one message for all of them.
 

@@ -30,7 +30,7 @@ class Step:
     repeat: Int64
     """(B,) which repeat of the epoch each draw belongs to."""
     window: Int64
-    """(B,) which shuffle window of the epoch each draw comes from, ascending."""
+    """(B,) which of the epoch's windows (``Sampler.drawn``) each draw comes from, ascending."""
     shuffle: Int64
     """(B,) the key encoder's order of the batch."""
 
@@ -61,11 +61,21 @@ class Sampler:
             ids = (chosen[:, None] * BLOCK + np.arange(BLOCK)).ravel()
             yield rng.permutation(ids[ids < self.size])
 
+    def drawn(self, epoch: int) -> Iterator[tuple[int, Int64]]:
+        """The windows of one epoch, in order, less what is dropped at its end: (repeat, ids (n,))."""
+        left = self.steps * self.batch_size
+        for repeat in range(self.repeats):
+            for window in self.windows(epoch, repeat):
+                ids = window[:left]
+                left -= len(ids)
+                if len(ids):
+                    yield repeat, ids
+
     def epoch(self, epoch: int) -> Iterator[Step]:
         """The global batches of one epoch."""
         left = np.empty((3, 0), np.int64)
         index = 0
-        for number, (repeat, order) in enumerate(self._all_windows(epoch)):
+        for number, (repeat, order) in enumerate(self.drawn(epoch)):
             drawn = np.stack([order, np.full(len(order), repeat), np.full(len(order), number)])
             left = np.concatenate([left, drawn], 1)
             whole = left.shape[1] // self.batch_size * self.batch_size
@@ -88,6 +98,3 @@ class Sampler:
                 np.subtract.at(counts, tail, 1)
                 left -= len(tail)
         return counts
-
-    def _all_windows(self, epoch: int) -> Iterator[tuple[int, Int64]]:
-        return ((repeat, window) for repeat in range(self.repeats) for window in self.windows(epoch, repeat))

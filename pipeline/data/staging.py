@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.artifacts import LABEL_SCHEMA, fingerprint, image_column, pool_schema
+from pipeline.data.sampler import BLOCK
 from pipeline.data.sources import Decoded, Shape, Source
 from pipeline.storage import Location
 
@@ -27,7 +28,6 @@ RECEIPT_SCHEMA = pa.schema(
 _STAGED_BYTES = 32 << 20
 _FILE_BYTES = 128 << 20
 _GROUP_BYTES = 8 << 20
-_GROUP_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -39,16 +39,18 @@ class Sizes:
     file: int
     """Rows of one pool file: ``rows_per_file`` or fewer."""
     group: int
-    """Rows of one Parquet row group, the least that a reader by id must read."""
+    """Rows of one Parquet row group, the least that a reader by id must read; a power of two, so that none is in two of
+    the sampler's blocks."""
 
     @classmethod
     def of(cls, shape: Shape, rows_per_file: int) -> Sizes:
         """For images of ``shape``."""
         image = shape[0] * shape[1] * shape[2]
-        group = max(1, min(_GROUP_ROWS, _GROUP_BYTES // image))
+        group = 1 << min(BLOCK, max(1, _GROUP_BYTES // image)).bit_length() - 1
+        file = max(1, min(rows_per_file, _FILE_BYTES // image))
         return cls(
             staged=max(group, _STAGED_BYTES // image),
-            file=max(1, min(rows_per_file, _FILE_BYTES // image)),
+            file=file if file < group else file // group * group,
             group=group,
         )
 

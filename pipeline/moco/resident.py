@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pipeline import device as devices
+from pipeline import dist
 from pipeline.artifacts import Int64, Uint8
+from pipeline.data.sampler import Step
 
 
 class ResidentPixels:
@@ -42,6 +44,11 @@ class ResidentPixels:
         """From (N, H, W, C) in id order."""
         return cls.of_parts([(np.arange(len(images)), images)], images.shape, device)
 
-    def fetch(self, ids: Int64) -> Tensor:
-        """(n, C, H, W) uint8."""
+    def fetch(self, step: Step, parts: Sequence[slice]) -> tuple[Tensor, Tensor]:
+        """As ``train.Pixels`` has it."""
+        mine = parts[dist.rank()]
+        return self.of(step.ids[mine]), self.of(step.ids[step.shuffle[mine]])
+
+    def of(self, ids: Int64) -> Tensor:
+        """(n, C, H, W) uint8, in the order of ids (n,)."""
         return self._pool[devices.send(torch.from_numpy(ids), self._pool.device)]

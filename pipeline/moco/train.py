@@ -1,13 +1,15 @@
 """The training loop: the same under a test, gloo and Ray Train, and the same result on any number of workers.
 
 A step, on each worker (B = global batch, S = batch-norm splits, workers divide the splits):
+    images of both its parts (below)           from memory; of a streamed pool from who has read them
     keys of its part of the *shuffled* batch   view 2, momentum encoder
     all keys gathered and unshuffled           negatives for the queue, positives for the loss
     queries of its part of the batch           view 1, query encoder, forward and backward
     all queries gathered, gradients summed     weights, queue, confidence over the global batch
 What stands between two messages is recorded on a GPU and replayed (``moco.replay``), so it works on tensors alone.
-A view follows from (seed, epoch, repeat, id, view), so shuffling sends no images. A query's negatives are the
-queue, not its batch, so a worker's rows can go forward and backward in parts of whole splits (``moco.lanes``).
+A view follows from (seed, epoch, repeat, id, view), so with the pool in memory shuffling sends no images. A query's
+negatives are the queue, not its batch, so a worker's rows can go forward and backward in parts of whole splits
+(``moco.lanes``).
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -42,8 +44,17 @@ from pipeline.progress import Progress
 class Pixels(Protocol):
     """Where a worker gets its images from: memory or a stream."""
 
-    def fetch(self, ids: Int64) -> Tensor:
-        """(n, C, H, W) uint8 on the device, in the order of ids (n,)."""
+    def fetch(self, step: Step, parts: Sequence[slice]) -> tuple[Tensor, Tensor]:
+        """The images of this worker's part of a global batch, and of its part of the shuffled one.
+
+        All workers ask for every batch, in order.
+
+        Args:
+            parts: each worker's rows.
+
+        Returns:
+            (n, C, H, W) uint8 on the device, twice.
+        """
 
 
 def pretrain(task: PretrainTask, pixels: Pixels, context: Context) -> Checkpoint:
@@ -71,18 +82,11 @@ def pretrain(task: PretrainTask, pixels: Pixels, context: Context) -> Checkpoint
     return training.checkpoint()
 
 
-def local_rows(batch_size: int, splits: int) -> list[int]:
-    """Rows of the global batch that each worker holds: whole splits, as even as they go."""
+def parts_of_batch(batch_size: int, splits: int) -> list[slice]:
+    """Each worker's rows of every global batch: whole splits, as even as they go."""
     world, rows = dist.world_size(), batch_size // splits
-    edges = [splits * worker // world for worker in range(world + 1)]
-    return [rows * (end - start) for start, end in itertools.pairwise(edges)]
-
-
-def local_slice(batch_size: int, splits: int) -> slice:
-    """This worker's rows of every global batch."""
-    rows = local_rows(batch_size, splits)
-    start = sum(rows[: dist.rank()])
-    return slice(start, start + rows[dist.rank()])
+    edges = [rows * (splits * worker // world) for worker in range(world + 1)]
+    return [slice(start, end) for start, end in itertools.pairwise(edges)]
 
 
 class Pretraining:
@@ -94,8 +98,9 @@ class Pretraining:
         self.sampler = task.sampler
         self.recipe = recipe_for(config.recipe, task.channels, config.blur)
         self.dtype, self.precision_reason = devices.choose_precision(config.precision, device)
-        self.rows = local_rows(config.batch_size, config.bn_splits)
-        self.mine = local_slice(config.batch_size, config.bn_splits)
+        self.parts = parts_of_batch(config.batch_size, config.bn_splits)
+        self.mine = self.parts[dist.rank()]
+        self.rows = [part.stop - part.start for part in self.parts]
         split_rows = config.batch_size // config.bn_splits
         self.model = MoCo(
             config.arch, config.projection_dim, config.queue_size, config.encoder_momentum, task.seed, split_rows
@@ -153,10 +158,9 @@ class Pretraining:
         drawn = np.stack([step.ids, step.repeat, step.ids[step.shuffle], step.repeat[step.shuffle]])
         ids, repeat, shuffled_ids, shuffled_repeat = self._to_device(drawn)
         now = torch.full_like(ids[0], epoch)
-        images = pixels.fetch(step.ids[step.shuffle[mine]])
-        keys = self._encode_keys(images, shuffled_ids[mine], shuffled_repeat[mine], now)
+        images, shuffled_images = pixels.fetch(step, self.parts)
+        keys = self._encode_keys(shuffled_images, shuffled_ids[mine], shuffled_repeat[mine], now)
         keys = dist.gather_rows(keys, self.rows)[self._to_device(np.argsort(step.shuffle))]
-        images = pixels.fetch(step.ids[mine])
         totals, queries = self._learn(images, ids[mine], repeat[mine], now, keys[mine])
         dist.sum_gradients(self.weights)
         queries = dist.gather_rows(queries, self.rows)

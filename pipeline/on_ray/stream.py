@@ -1,17 +1,19 @@
-"""A pool that does not fit in memory, streamed through Ray Data to one training worker.
+"""A pool that does not fit in memory, streamed through Ray Data to the training workers.
 
-The sampler shuffles inside windows of the pool, so windows are read in order, each once a repeat.
-What a worker needs of a window is known in advance: only those images travel to it. Who reads them is told
-in which row groups they lie: a task that had to find out would open every file of the pool, and all tasks
-together as many as the square of the pool.
+The sampler shuffles inside windows of the pool, so windows are read in order, each once a repeat: an equal part by
+every worker, ahead of the training. A batch has images of all parts, so workers pass them on to one another, batch by
+batch, over the network that their gradients take. Who reads is told in which row groups the images lie: a task that
+had to find out would open every file of the pool, and all tasks together as many as the square of the pool.
 """
 
 from __future__ import annotations
 
 import math
+import threading
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -20,20 +22,32 @@ import torch
 from torch import Tensor
 
 from pipeline import device as devices
+from pipeline import dist
 from pipeline.artifacts import Int64, PoolManifest, Uint8, image_column, images_of
+from pipeline.data.exchange import Exchange, Share
 from pipeline.data.pool import PoolReader, RowGroup
-from pipeline.data.sampler import Sampler
+from pipeline.data.sampler import Sampler, Step
 from pipeline.storage import Location
 
 _BYTES_PER_READ = 64 << 20
-"""Of one task's images, whatever their size. Two tasks next to each other both read the row group that they share."""
+"""Of one task's images, whatever their size."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """What a worker has read of one of an epoch's shuffle windows."""
+
+    number: int
+    """Its place in the epoch."""
+    share: Share
+    images: Uint8
+    """(n, H, W, C), of the share's ids."""
 
 
 class StreamedPixels:
-    """The images a worker needs, arriving in the order in which the sampler will ask for them.
+    """The images a worker needs, arriving in the order in which the sampler asks for them.
 
     Args:
-        mine: the worker's rows of every global batch.
         first_epoch, epochs: what is left to train.
     """
 
@@ -42,7 +56,6 @@ class StreamedPixels:
         store: Location,
         manifest: PoolManifest,
         sampler: Sampler,
-        mine: slice,
         first_epoch: int,
         epochs: int,
         device: torch.device,
@@ -50,96 +63,110 @@ class StreamedPixels:
         self._store, self._manifest = store, manifest
         self._reader = PoolReader(store, manifest)
         self._shape = (manifest.height, manifest.width, manifest.channels)
-        self._rows_per_read = max(1, _BYTES_PER_READ // math.prod(self._shape))
-        self._sampler, self._mine, self._device = sampler, mine, device
-        self._arriving = (window for epoch in range(first_epoch, epochs) for window in self._stream(epoch))
-        self._windows: deque[tuple[Int64, Uint8]] = deque()
-        self._held = 0
+        self._sampler, self._device = sampler, device
+        self._closed = threading.Event()
+        self._coming = (window for epoch in range(first_epoch, epochs) for window in self._stream(epoch))
+        self._thread = ThreadPoolExecutor(1, "stream")
+        self._arriving = self._read_on()
+        self._windows: deque[Window] = deque()
 
-    def fetch(self, ids: Int64) -> Tensor:
-        """(n, C, H, W) uint8 on the device, in the order of ids (n,)."""
-        images = np.empty((len(ids), *self._shape), np.uint8)
-        missing = np.ones(len(ids), bool)
-        for window in list(self._windows):
-            missing = _take(window, ids, images, missing)
-        while missing.any():
-            self._windows.append(next(self._arriving))
-            while len(self._windows) > self._held:
-                self._windows.popleft()
-            missing = _take(self._windows[-1], ids, images, missing)
-        return devices.send(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), self._device)
+    def fetch(self, step: Step, parts: Sequence[slice]) -> tuple[Tensor, Tensor]:
+        """As ``train.Pixels`` has it; a message from every worker to every one."""
+        self._advance(step)
+        mine = parts[dist.rank()]
+        of_window = [(window, step.window == window.number) for window in self._windows]
+        holder = np.empty(len(step.ids), np.int64)
+        for window, rows in of_window:
+            holder[rows] = window.share.holder(step.ids[rows])
+        exchange = Exchange.of(step, parts, holder, dist.rank())
+        sent = np.concatenate(exchange.send)
+        images = np.empty((len(sent), *self._shape), np.uint8)
+        for window, rows in of_window:
+            here = rows[sent]
+            images[here] = window.images[np.searchsorted(window.share.ids, step.ids[sent[here]])]
+        arrived = dist.exchange_rows(
+            devices.send(torch.from_numpy(images), self._device),
+            [len(rows) for rows in exchange.send],
+            [len(rows) for rows in exchange.receive],
+        )
+        place = np.empty(len(step.ids), np.int64)
+        place[np.concatenate(exchange.receive)] = np.arange(len(arrived))
+        first, second = (
+            arrived[devices.send(torch.from_numpy(rows), self._device)].permute(0, 3, 1, 2).contiguous()
+            for rows in (place[mine], place[step.shuffle[mine]])
+        )
+        return first, second
 
-    def _stream(self, epoch: int) -> Iterator[tuple[Int64, Uint8]]:
-        """The epoch's windows: (ids ascending, images (n, H, W, C))."""
-        needed, at_once = needed_by_window(self._sampler, epoch, self._mine)
-        self._held = max(self._held, at_once)
-        reads = [np.array_split(ids, -(-len(ids) // self._rows_per_read)) for ids in needed]
-        context = ray.data.DataContext.get_current()
-        context.execution_options.preserve_order = True
-        context.enable_progress_bars = False
-        requests = [request(self._reader, part) for parts in reads for part in parts]
+    def close(self) -> None:
+        """Read no further, and wait until that is so: Ray may go then."""
+        self._closed.set()
+        self._thread.shutdown()
+
+    def _advance(self, step: Step) -> None:
+        """Hold the windows that a batch lies in, and no others."""
+        if step.index == 0:
+            self._windows.clear()
+        while not self._windows or self._windows[-1].number < step.window[-1]:
+            window = self._arriving.result()
+            assert window is not None, "all epochs have been streamed"
+            self._windows.append(window)
+            self._arriving = self._read_on()
+        while self._windows[0].number < step.window[0]:
+            self._windows.popleft()
+
+    def _read_on(self) -> Future[Window | None]:
+        """The next window, while those before it are in use; none after the last."""
+        return self._thread.submit(next, self._coming, None)
+
+    def _stream(self, epoch: int) -> Iterator[Window]:
+        """The epoch's windows."""
+        shares = [Share.of(ids, dist.world_size(), dist.rank()) for _, ids in self._sampler.drawn(epoch)]
+        most = max(1, _BYTES_PER_READ // math.prod(self._shape))
         # A reader of their own: it travels with every task, and this one knows all row groups of the pool.
         reader = PoolReader(self._store, self._manifest)
-        stream = ray.data.from_arrow(requests).map_batches(
-            read_images, fn_args=(reader,), batch_size=None, batch_format="pyarrow", num_cpus=0.25
-        )
+        # Not from_arrow: its tasks want a whole CPU each, which workers may have left none of, and would wait for ever.
+        stream = ray.data.from_blocks(
+            [each for share in shares for each in requests(self._reader, share.ids, most)]
+        ).map_batches(read_images, fn_args=(reader,), batch_size=None, batch_format="pyarrow", num_cpus=0.25)
+        stream.context.execution_options.preserve_order = True
+        stream.context.enable_progress_bars = False
+        stream.context.execution_no_progress_timeout_s = -1  # it pauses while a window trains, which may take hours
         batches = iter(stream.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2))
-        for number, ids in enumerate(needed, start=1):
+        for number, share in enumerate(shares):
             # By rows, not by requests: Ray Data cuts what a task returns where it finds it large.
-            images = np.empty((len(ids), *self._shape), np.uint8)
+            images = np.empty((len(share.ids), *self._shape), np.uint8)
             arrived = 0
-            while arrived < len(ids):
+            while arrived < len(images):
+                if self._closed.is_set():
+                    raise RuntimeError("the stream was closed")
                 part = images_of(next(batches)["image"], *self._shape)
                 images[arrived : arrived + len(part)] = part
                 arrived += len(part)
-            if number == len(needed):
+            if number + 1 == len(shares):
                 # Read to its very end, or Ray Data takes it for abandoned and complains at shutdown.
                 assert next(batches, None) is None
-            yield ids, images
+            yield Window(number, share, images)
 
 
-def needed_by_window(sampler: Sampler, epoch: int, mine: slice) -> tuple[list[Int64], int]:
-    """For each shuffle window of the epoch the ids, ascending, that a worker will ask for: queries' and keys'.
+def requests(reader: PoolReader, ids: Int64, most: int) -> list[pa.Table]:
+    """For each task that reads one row: its samples, of ``ids`` (n,) ascending, and the row groups that they lie in.
 
-    Returns:
-        Them, and how many windows one batch of the worker's lies in at most. Two, as a rule; but a window may be as
-        small as a batch, and the one that holds the pool's last block smaller.
+    Args:
+        most: samples of one task, and up to a row group more: no row group is for two.
     """
-    needed: list[Int64] = []
-    pending: list[Int64] = []
-    current = at_once = 0
-    for step in sampler.epoch(epoch):
-        rows = np.union1d(np.arange(sampler.batch_size)[mine], step.shuffle[mine])
-        windows = np.unique(step.window[rows])
-        at_once = max(at_once, len(windows))
-        for window in windows:
-            if window != current and pending:
-                needed.append(np.unique(np.concatenate(pending)))
-                pending = []
-            current = int(window)
-            pending.append(step.ids[rows][step.window[rows] == window])
-    if pending:
-        needed.append(np.unique(np.concatenate(pending)))
-    return needed, at_once
-
-
-def request(reader: PoolReader, ids: Int64) -> pa.Table:
-    """One row: the samples ``ids`` (n,), and the row groups that they lie in."""
-    groups = [asdict(group) for group in reader.row_groups_with(ids)]
-    return pa.table({"sample_id": pa.array([ids]), "groups": [groups]})
+    groups = reader.row_groups_with(ids)
+    starts = np.searchsorted(ids, np.array([group.lowest for group in groups], np.int64))
+    wanted = np.searchsorted(starts, np.arange(most, len(ids), most))
+    cuts = np.unique(starts[wanted.clip(max=len(starts) - 1)])
+    parts = [part for part in np.split(ids, cuts) if len(part)]
+    return [
+        pa.table({"sample_id": pa.array([part]), "groups": [[asdict(group) for group in reader.row_groups_with(part)]]})
+        for part in parts
+    ]
 
 
 def read_images(request: pa.Table, reader: PoolReader) -> pa.Table:
-    """The samples of a ``request``: sample_id and image."""
+    """The samples of one of ``requests``: sample_id and image."""
     ids = np.asarray(request["sample_id"].combine_chunks().flatten())
     groups = [RowGroup(**group) for group in request["groups"][0].as_py()]
     return pa.table({"sample_id": ids, "image": image_column(reader.images(ids, groups=groups))})
-
-
-def _take(window: tuple[Int64, Uint8], ids: Int64, images: Uint8, missing: np.ndarray) -> np.ndarray:
-    """Copy what the window has of the missing ids; returns what is missing still."""
-    have, pixels = window
-    at = np.searchsorted(have, ids).clip(max=len(have) - 1)
-    found = missing & (have[at] == ids)
-    images[found] = pixels[at[found]]
-    return missing & ~found

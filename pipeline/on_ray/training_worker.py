@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import ray.train
@@ -21,7 +22,7 @@ from pipeline.moco.confidence import ConfidenceAccumulator
 from pipeline.moco.lanes import PIXELS_AT_ONCE
 from pipeline.moco.model import encoder_weights
 from pipeline.moco.resident import ResidentPixels
-from pipeline.moco.train import Pixels, local_slice, pretrain
+from pipeline.moco.train import Pixels, pretrain
 from pipeline.on_ray.plan import CHECKPOINT, CONFIDENCE, HISTORY, KEPT, WEIGHTS, WorkerPlan
 from pipeline.on_ray.session import quieten
 from pipeline.on_ray.stream import StreamedPixels
@@ -34,7 +35,8 @@ def train(plan: WorkerPlan) -> None:
     if not torch.cuda.is_available():
         torch.set_num_threads(max(1, cores() // ray.train.get_context().get_local_world_size()))
     context = _StoreContext(plan)
-    final = pretrain(plan.task, _pixels(plan, context), context)
+    with _pixels(plan, context) as pixels:
+        final = pretrain(plan.task, pixels, context)
     context.finish()
     if dist.rank() == 0:
         _keep(final, plan)
@@ -77,7 +79,8 @@ class _StoreContext:
             say(text)
 
 
-def _pixels(plan: WorkerPlan, context: _StoreContext) -> Pixels:
+@contextlib.contextmanager
+def _pixels(plan: WorkerPlan, context: _StoreContext) -> Iterator[Pixels]:
     """Fits in memory: keep it on the device. Does not fit: stream it."""
     manifest, task = plan.manifest, plan.task
     shape = (manifest.size, manifest.height, manifest.width, manifest.channels)
@@ -95,12 +98,14 @@ def _pixels(plan: WorkerPlan, context: _StoreContext) -> Pixels:
     facts = f"{need / 2**20:,.1f} MiB of images, {room / 2**20:,.1f} MiB of room on {context.device}"
     if need <= room:
         context.say(f"pool kept in memory: {facts}")
-        return ResidentPixels.of_parts(PoolReader(plan.store, manifest).row_groups(), shape, context.device)
+        yield ResidentPixels.of_parts(PoolReader(plan.store, manifest).row_groups(), shape, context.device)
+        return
     context.say(f"pool streamed: {facts}")
     checkpoint = context.restore()
     done = 0 if checkpoint is None else len(checkpoint.facts["history"])
-    mine = local_slice(task.config.batch_size, task.config.bn_splits)
-    return StreamedPixels(plan.store, manifest, task.sampler, mine, done, task.config.epochs, context.device)
+    stream = StreamedPixels(plan.store, manifest, task.sampler, done, task.config.epochs, context.device)
+    with contextlib.closing(stream):
+        yield stream
 
 
 def _keep(final: Checkpoint, plan: WorkerPlan) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from pipeline import dist
 from pipeline.artifacts import PoolManifest, image_column, pool_schema
 from pipeline.data.sampler import BLOCK, Sampler
+from pipeline.moco.train import Pixels, parts_of_batch
 from pipeline.storage import Location
 
 SHAPE = (4, 5, 3)
@@ -29,21 +35,53 @@ def pool(tmp_path_factory: pytest.TempPathFactory, images: np.ndarray) -> tuple[
     return store, PoolManifest("p", "test", "pool", n, *SHAPE, {"train": n}, None, 0, 0, "")
 
 
+def check(stream: Pixels, sampler: Sampler, epochs: Iterable[int], images: np.ndarray) -> None:
+    """That every batch of this process arrives as it lies in the pool."""
+    parts = parts_of_batch(sampler.batch_size, 4)
+    mine = parts[dist.rank()]
+    for step in (step for epoch in epochs for step in sampler.epoch(epoch)):
+        for found, ids in zip(stream.fetch(step, parts), (step.ids[mine], step.ids[step.shuffle[mine]]), strict=True):
+            assert torch.equal(found, torch.from_numpy(images[ids]).permute(0, 3, 1, 2))
+
+
 @pytest.mark.usefixtures("local_ray")
-@pytest.mark.parametrize("mine", [slice(0, 96), slice(32, 64)])
 @pytest.mark.parametrize("window", [BLOCK, 10**6])
 def test_every_batch_arrives_as_it_lies_in_the_pool(
-    pool: tuple[Location, PoolManifest], images: np.ndarray, mine: slice, window: int
+    pool: tuple[Location, PoolManifest], images: np.ndarray, window: int
 ) -> None:
     from pipeline.on_ray.stream import StreamedPixels
 
     sampler = Sampler(len(images), 2, 96, seed=1, window=window)
-    stream = StreamedPixels(*pool, sampler, mine, first_epoch=1, epochs=3, device=torch.device("cpu"))
-    for epoch in (1, 2):
-        for step in sampler.epoch(epoch):
-            for ids in (step.ids[mine], step.ids[step.shuffle[mine]]):
-                expected = torch.from_numpy(images[ids]).permute(0, 3, 1, 2)
-                assert torch.equal(stream.fetch(ids), expected)
+    stream = StreamedPixels(*pool, sampler, first_epoch=1, epochs=3, device=torch.device("cpu"))
+    check(stream, sampler, (1, 2), images)
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_workers_read_a_part_each_and_pass_it_on(
+    pool: tuple[Location, PoolManifest], images: np.ndarray, tmp_path: Path
+) -> None:
+    """Three, with parts of different sizes; batches that have nothing of some workers, or lie in four windows."""
+    import ray.train.torch
+
+    from pipeline.on_ray.stream import StreamedPixels
+
+    small, large = (
+        Sampler(len(images), repeats, batch, seed=4, window=BLOCK) for batch, repeats in ((12, 1), (BLOCK, 6))
+    )
+
+    def work() -> None:
+        for sampler in (small, large):
+            stream = StreamedPixels(*pool, sampler, first_epoch=0, epochs=2, device=torch.device("cpu"))
+            check(stream, sampler, range(2), images)
+        assert dist.world_size() == 3
+        (tmp_path / f"passed-{dist.rank()}").touch()
+
+    ray.train.torch.TorchTrainer(
+        work,
+        scaling_config=ray.train.ScalingConfig(num_workers=3, resources_per_worker={"CPU": 0.5}),
+        run_config=ray.train.RunConfig(storage_path=str(tmp_path)),
+    ).fit()
+    assert len(list(tmp_path.glob("passed-*"))) == 3
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -57,21 +95,8 @@ def test_what_a_task_returns_may_come_in_several_blocks(
     # As large images do, of which one request is more than Ray Data leaves in one block.
     monkeypatch.setattr(ray.data.DataContext.get_current(), "target_max_block_size", 200 * images[0].nbytes)
     sampler = Sampler(len(images), 1, 96, seed=1, window=BLOCK)
-    stream = StreamedPixels(*pool, sampler, slice(0, 96), first_epoch=0, epochs=1, device=torch.device("cpu"))
-    for step in sampler.epoch(0):
-        for ids in (step.ids, step.ids[step.shuffle]):
-            assert torch.equal(stream.fetch(ids), torch.from_numpy(images[ids]).permute(0, 3, 1, 2))
-
-
-@pytest.mark.parametrize("workers", [1, 2, 3])
-def test_workers_together_read_no_more_than_twice_the_pool_a_repeat(images: np.ndarray, workers: int) -> None:
-    from pipeline.on_ray.stream import needed_by_window
-
-    sampler = Sampler(len(images), 1, 96, seed=1, window=BLOCK)
-    share = 96 // workers
-    needed = [needed_by_window(sampler, 0, slice(w * share, (w + 1) * share)) for w in range(workers)]
-    read = sum(len(ids) for windows, _ in needed for ids in windows)
-    assert sampler.steps * 96 <= read <= 2 * sampler.steps * 96
+    stream = StreamedPixels(*pool, sampler, first_epoch=0, epochs=1, device=torch.device("cpu"))
+    check(stream, sampler, [0], images)
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -79,12 +104,23 @@ def test_workers_together_read_no_more_than_twice_the_pool_a_repeat(images: np.n
 def test_a_batch_as_large_as_a_window_lies_in_several(
     pool: tuple[Location, PoolManifest], images: np.ndarray, seed: int, most: int
 ) -> None:
-    from pipeline.on_ray.stream import StreamedPixels, needed_by_window
+    from pipeline.on_ray.stream import StreamedPixels
 
     sampler = Sampler(len(images), 6, BLOCK, seed, window=BLOCK)
-    assert max(needed_by_window(sampler, epoch, slice(0, BLOCK))[1] for epoch in range(2)) == most
-    stream = StreamedPixels(*pool, sampler, slice(0, BLOCK), first_epoch=0, epochs=2, device=torch.device("cpu"))
-    for epoch in range(2):
-        for step in sampler.epoch(epoch):
-            for ids in (step.ids[step.shuffle], step.ids):
-                assert torch.equal(stream.fetch(ids), torch.from_numpy(images[ids]).permute(0, 3, 1, 2))
+    assert max(len(np.unique(step.window)) for epoch in range(2) for step in sampler.epoch(epoch)) == most
+    stream = StreamedPixels(*pool, sampler, first_epoch=0, epochs=2, device=torch.device("cpu"))
+    check(stream, sampler, range(2), images)
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_stream_can_be_left_before_its_end(
+    pool: tuple[Location, PoolManifest], images: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.on_ray import stream
+
+    monkeypatch.setattr(stream, "_BYTES_PER_READ", 10 * images[0].nbytes)
+    sampler = Sampler(len(images), 1, 96, seed=1, window=10**6)
+    left = stream.StreamedPixels(*pool, sampler, first_epoch=0, epochs=1000, device=torch.device("cpu"))
+    left.close()
+    assert isinstance(left._arriving.exception(timeout=0), RuntimeError)
+    assert not any(thread.name.startswith("stream") for thread in threading.enumerate())

@@ -14,11 +14,11 @@ import torch
 from benchmarks.growth import growth
 from benchmarks.held import _receipts
 from benchmarks.scale_plan import DOCUMENT, MARKER, RECEIPT_BYTES, Assumed, Plan, forward_flops, tables
+from pipeline.data.exchange import Exchange, Share
 from pipeline.data.sampler import BLOCK, Sampler
 from pipeline.moco.confidence import ConfidenceAccumulator
 from pipeline.moco.task import PretrainTask
 from pipeline.moco.train import Pretraining
-from pipeline.on_ray.stream import needed_by_window
 from pipeline.presets import preset
 
 TEMPERATURES = (0.2, 0.05, 0.01, 0.001)
@@ -52,15 +52,21 @@ def test_a_receipt_is_as_large_as_a_real_one() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 4, 8])
-def test_a_streaming_worker_asks_for_its_share_and_reads_every_row_group(workers: int) -> None:
+def test_streaming_workers_read_a_pool_a_repeat_and_exchange_most_of_it(workers: int) -> None:
     sampler = Sampler(32 * BLOCK, 1, 1024, seed=1, window=8 * BLOCK)
-    share = 1024 // workers
-    needed, _ = needed_by_window(sampler, 0, slice(0, share))
-    assert sum(map(len, needed)) / sampler.size == pytest.approx(
-        Plan(10**8, 28, workers=workers).needed_share, rel=0.03
-    )
-    assert len(np.unique(np.concatenate(needed) // BLOCK)) == 32
-    assert Plan(10**8, 28, workers=workers).read_bytes == workers * 30 * Plan(10**8, 28).pool_bytes
+    rows, plan = 1024 // workers, Plan(10**8, 28, workers=workers)
+    parts = [slice(worker * rows, (worker + 1) * rows) for worker in range(workers)]
+    shares = [Share.of(ids, workers, 0) for _, ids in sampler.drawn(0)]
+    sent = 0
+    for step in sampler.epoch(0):
+        holder = np.select(
+            [step.window == number for number in range(len(shares))], [share.holder(step.ids) for share in shares]
+        )
+        messages = Exchange.of(step, parts, holder, 0).send
+        sent += sum(len(message) for message in messages[1:])
+    assert workers * sum(len(share.ids) for share in shares) == sampler.size
+    assert workers * sent / sampler.size == pytest.approx(plan.exchanged_share, rel=0.03)
+    assert plan.read_bytes == 30 * plan.pool_bytes
 
 
 def test_bytes_by_hand() -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from pipeline.artifacts import PoolManifest
 from pipeline.data.pool import PoolReader
+from pipeline.data.sampler import BLOCK
 from pipeline.data.sources import ArraySource, Decoded, MemoryStack
 from pipeline.data.staging import (
     Sizes,
@@ -195,7 +196,7 @@ def test_the_fingerprint_is_the_pixels_in_order(tmp_path: Path, images: np.ndarr
 def test_sizes_bound_what_is_held(shape: tuple[int, int, int]) -> None:
     sizes, image = Sizes.of(shape, 16_384), int(np.prod(shape))
     assert 1 <= sizes.group <= sizes.file <= 16_384
-    assert sizes.group <= 1024
+    assert BLOCK % sizes.group == sizes.file % sizes.group == 0  # no row group lies in two of the sampler's blocks
     for rows, limit in ((sizes.staged, 32 << 20), (sizes.file, 128 << 20), (sizes.group, 8 << 20)):
         assert rows * image <= max(limit, image)
 

@@ -14,6 +14,7 @@ CASES = [
     (7, 5, 16, 10**6),
     (5000, 2, 64, 2048),
     (3 * BLOCK + 5, 1, 100, BLOCK),
+    (3 * BLOCK + 5, 1, 100, BLOCK // 3),
 ]
 
 
@@ -33,6 +34,19 @@ def test_counts_known_in_advance_are_the_counts_of_the_batches(
     assert np.array_equal(drawn, sampler.counts(3))
     assert drawn.sum() == 3 * sampler.steps * batch
     assert drawn.max() <= 3 * repeats
+
+
+@pytest.mark.parametrize(("size", "repeats", "batch", "window"), CASES)
+def test_windows_are_what_the_batches_hold(size: int, repeats: int, batch: int, window: int) -> None:
+    sampler = Sampler(size, repeats, batch, seed=3, window=window)
+    steps, windows = list(sampler.epoch(1)), list(sampler.drawn(1))
+    for name, expected in (
+        ("ids", [ids for _, ids in windows]),
+        ("repeat", [np.full(len(ids), repeat) for repeat, ids in windows]),
+        ("window", [np.full(len(ids), number) for number, (_, ids) in enumerate(windows)]),
+    ):
+        assert np.array_equal(np.concatenate([getattr(step, name) for step in steps]), np.concatenate(expected))
+    assert all(len(ids) for _, ids in windows)
 
 
 @pytest.mark.parametrize(("size", "window"), [(1000, 10**6), (5000, 2048), (3 * BLOCK + 5, BLOCK)])

@@ -78,9 +78,7 @@ def test_a_step_is_the_papers_loss_of_the_whole_batch() -> None:
     loss, correct = training.step(step, 0, images).tolist()
 
     ids, repeat = torch.from_numpy(step.ids), torch.from_numpy(step.repeat)
-    views = [
-        make_views(images.fetch(step.ids), sample_keys(0, 0, repeat, ids, view), training.recipe) for view in (0, 1)
-    ]
+    views = [make_views(images.of(step.ids), sample_keys(0, 0, repeat, ids, view), training.recipe) for view in (0, 1)]
     model = plain.model
     query = torch.cat([model.query_encoder(split) for split in views[0].split(8)])
     shuffled = views[1][torch.from_numpy(step.shuffle)]

@@ -11,8 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.artifacts import PoolManifest, image_column, images_of, pool_schema
+from pipeline.data.exchange import Share
 from pipeline.data.pool import PoolReader
-from pipeline.on_ray.stream import read_images, request
+from pipeline.data.sampler import BLOCK, Sampler
+from pipeline.on_ray.stream import read_images, requests
 from pipeline.storage import Location
 
 SHAPE, ROWS = (1, 2, 3), 64
@@ -39,9 +41,33 @@ def test_tasks_open_only_the_files_of_their_images(tmp_path: Path, files: int, m
 
     monkeypatch.setattr(PoolReader, "_open", counted)
     reader = PoolReader(store, manifest)
-    requests = [request(reader, ids) for ids in np.array_split(np.arange(len(images)), files)]
+    tasks = requests(reader, np.arange(len(images)), most=ROWS)
+    assert len(tasks) == files
     assert len(opened) == files  # their footers, once
-    for each in requests:
+    for each in tasks:
         found = read_images(*pickle.loads(pickle.dumps((each, PoolReader(store, manifest)))))
         assert (images_of(found["image"], *SHAPE) == images[np.asarray(found["sample_id"])]).all()
     assert len(opened) == 2 * files
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 8])
+@pytest.mark.parametrize("most", [10, 100, 10_000])
+def test_all_workers_together_read_a_row_group_once_a_repeat(tmp_path: Path, workers: int, most: int) -> None:
+    store, groups = Location(str(tmp_path)), 96
+    reader = PoolReader(store, _pool(store, groups)[0])
+    sampler = Sampler(groups * ROWS, repeats=2, batch_size=64, seed=0, window=2 * BLOCK)
+    windows = [ids for _, ids in sampler.drawn(0)]
+    assert len(windows) == 2 * 3
+    shares = [Share.of(ids, workers, worker).ids for ids in windows for worker in range(workers)]
+    read = [each for share in shares for each in requests(reader, share, most)]
+    # Once more only where two workers' shares of a window meet within a row group.
+    assert 2 * groups <= sum(len(each["groups"][0]) for each in read) <= 2 * groups + len(windows) * (workers - 1)
+    ids = [np.asarray(each["sample_id"].combine_chunks().flatten()) for each in read]
+    assert np.array_equal(np.concatenate(ids), np.concatenate(shares))
+    assert np.array_equal(np.sort(np.concatenate(ids)), np.repeat(np.arange(groups * ROWS), 2))
+    assert all(0 < len(each) < most + ROWS for each in ids)
+
+
+def test_a_share_of_nothing_is_asked_of_nobody(tmp_path: Path) -> None:
+    store = Location(str(tmp_path))
+    assert requests(PoolReader(store, _pool(store, 1)[0]), np.empty(0, np.int64), most=10) == []
