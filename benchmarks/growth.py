@@ -8,10 +8,11 @@ training, whose time is its draws, is left out: a table of random confidences ta
 Every stage is judged by itself, by its growth over the last decade: the exponent of seconds less the stage's start
 over images less those of the start. The start (Ray's workers, UMAP of 5,000 points) is what a pool of 6,000 images
 takes, the fastest of three; a growth that is smaller than the spread of those three is noise, and counts as large as
-that. A sort makes N log N: 1.08 over this decade. The sum of all stages would hide one of them behind the report.
-K-means starts from a sample above 100,000 images, so that its last step is less than that of either way alone. Memory
-is what a process has for itself (RssAnon), sampled five times a second; Ray's object store is shared memory with its
-own limit, apart.
+that. Of the query, a tenth of a second at the first of the two sizes, it is the fastest of three everywhere. A sort
+makes N log N: 1.08 over this decade. The sum of all stages would hide one of them behind the report. K-means starts
+from a sample above 100,000 images, so that its last step is less than that of either way alone. Memory is what a
+process has for itself (RssAnon), sampled five times a second; Ray's object store is shared memory with its own limit,
+apart.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,7 @@ TEMPERATURES = (0.2, 0.05, 0.01, 0.001)
 DIMENSIONS = 32
 """Of tests/tiny.py's features."""
 CHUNK = 10_000
+QUERIES = 3
 DRIVER_BYTES = 4 * DIMENSIONS + 40 + QUERY_BYTES
 """A sample, stated: features once (the cluster stage of one machine runs in the driver) with labels and distances, and
 the query's columns."""
@@ -168,9 +171,14 @@ def run(folder: str, size: int) -> dict[str, dict[str, float]]:
         with watched("cluster", found):
             clustered = run_cluster(config, store, embedded, _quiet)
         results = {"pretrain": trained, "embeddings": embedded, "clusters": clustered}
-        with watched("query", found):
-            query = run_query(config, store, pool, results, _quiet)
-        results["query"] = query
+        queries = []
+        for number in range(QUERIES):
+            with watched("query", found):
+                results["query"] = run_query(replace(config, run=f"query-{number}"), store, pool, results, _quiet)
+            queries.append(found["query"])
+        # The fastest one's seconds, and of all of them the most memory.
+        found["query"] = {what: max(each[what] for each in queries) for what in found["query"]}
+        found["query"]["seconds"] = min(each["seconds"] for each in queries)
         with watched("report", found):
             run_report(config, store, pool, results, _quiet)
     shutil.rmtree(f"{folder}/store")
