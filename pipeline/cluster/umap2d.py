@@ -31,6 +31,7 @@ def umap2d(features: Float32, seed: int) -> Float32:
         raise InputError(f"cluster.space=umap2d needs {FEWEST} samples or more, not {n}; use cluster.space=features.")
     from umap import UMAP  # here, since it brings Numba, which takes seconds to import
 
+    _keep_compiled()
     neighbours = min(NEIGHBOURS, n - 1)
     model = UMAP(
         n_components=2,
@@ -43,6 +44,23 @@ def umap2d(features: Float32, seed: int) -> Float32:
         # True and irrelevant: nothing new is put on the map later.
         warnings.filterwarnings("ignore", message=r"precomputed_knn\[2\]")
         return np.asarray(model.fit_transform(features), np.float32)
+
+
+def _keep_compiled() -> None:
+    """Have Numba keep on disk what it compiles of UMAP, as it does of pynndescent: nine tenths of a first call.
+
+    umap-learn does not ask for it. Of one version to the next these may have other names, and then it is only slower.
+    """
+    from umap import layouts, umap_
+
+    for module, name in (
+        (umap_, "smooth_knn_dist"),
+        (umap_, "compute_membership_strengths"),
+        (layouts, "_nb_optimize_layout_euclidean_single_epoch"),
+    ):
+        compiled = getattr(module, name, None)
+        if compiled is not None and not compiled.signatures:
+            compiled.enable_caching()
 
 
 def _neighbours(features: Float32, count: int) -> tuple[np.ndarray, np.ndarray]:
