@@ -70,10 +70,11 @@ $(BIN)/uv: requirements-uv.lock | $(BIN)/python
 	@touch $@
 
 # Compiled once here (half a minute), or else by each of Ray's processes on its own, at every start where
-# PYTHONDONTWRITEBYTECODE is set.
+# PYTHONDONTWRITEBYTECODE is set. So is UMAP (half a minute more), or else beside the first run.
 $(STAMP): $(BIN)/uv requirements-dev.lock pyproject.toml
 	@$(UV) pip sync --python $(BIN)/python --compile-bytecode --require-hashes requirements-dev.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -c 'from pipeline.on_ray.warm_up import compile_umap; compile_umap()'
 	@touch $@
 
 # Added to what is there, not synced: nothing of the developers' environment goes or changes its version.

@@ -13,7 +13,7 @@ _POINTS = 40
 
 
 def warm_up() -> tuple[threading.Thread, threading.Thread]:
-    """In the background: torch and Ray Train, then UMAP, which compiles itself for some fifteen seconds on first use.
+    """In the background: torch and Ray Train, then UMAP, which takes half a minute where set-up has not compiled it.
 
     Ray starts and images are read by other processes meanwhile; a run that took these one after the
     other would be a quarter longer (docs/log.md).
@@ -34,4 +34,9 @@ def warm_up() -> tuple[threading.Thread, threading.Thread]:
 
 def _compile(after: threading.Thread) -> None:
     after.join()
+    compile_umap()
+
+
+def compile_umap() -> None:
+    """Map a few points. What is compiled for it stays on disk; ``make setup`` calls this too."""
     project_2d(np.random.default_rng(0).normal(size=(_POINTS, 8)).astype(np.float32), seed=0)
