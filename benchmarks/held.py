@@ -18,7 +18,7 @@ import pyarrow as pa
 import torch
 
 from benchmarks.measure import Row, in_a_process_of_its_own
-from benchmarks.scale_plan import INDEX_BYTES, SIZES, WRITER_SHARE, Plan
+from benchmarks.scale_plan import SIZES, WRITER_SHARE, Plan
 from pipeline.artifacts import (
     CLUSTER_SCHEMA,
     CONFIDENCE_SCHEMA,
@@ -44,7 +44,6 @@ def measure(columns: tuple[int, int] = (500_000, 2_000_000), vectors: int = 80_0
         settling = _slope(lambda size: in_a_process_of_its_own(settle, size)[2], columns)
         receipts, _, _ = in_a_process_of_its_own(receipt_bytes)
         tabling = [in_a_process_of_its_own(tabulate, f"{folder}/table", size)[0] for size in columns]
-        groups, _, index = in_a_process_of_its_own(row_groups, 1_000_000)
         in_a_process_of_its_own(write_features, f"{folder}/features.npy", vectors)
         (rows_a_second, start), _, clustering = in_a_process_of_its_own(cluster, f"{folder}/features.npy", vectors)
         _, _, writing = in_a_process_of_its_own(write_file, f"{folder}/written", file_rows)
@@ -55,7 +54,6 @@ def measure(columns: tuple[int, int] = (500_000, 2_000_000), vectors: int = 80_0
         "query, bytes a sample": (query, plan.query_bytes / plan.images),
         "ingest's receipts, bytes a sample": (receipts, plan.receipt_bytes / plan.images),
         "ingest while ids are settled, bytes a sample": (settling, plan.settle_bytes / plan.images),
-        "row groups known to a reader, bytes each": (index / groups, INDEX_BYTES),
         f"K-means of {vectors:,} x {DIMENSIONS} as a stream, K = {CLUSTERS}, MiB": (clustering / MIB, held / MIB),
         f"who writes {file_rows:,} x {DIMENSIONS} features, their bytes times": (
             writing / of_file,
@@ -175,17 +173,6 @@ def tabulate(folder: str, size: int) -> int:
     before = peak_bytes()
     Location(folder).write_tables("table.parquet", CONFIDENCE_SCHEMA, sums.tables())
     return peak_bytes() - before
-
-
-def row_groups(count: int) -> int:
-    """An index of that many, sixteen a file."""
-    from pipeline.data.pool import RowGroup, _Index
-
-    names = [f"pools/scans/a1b2c3d4/train/part-{number:05d}.parquet" for number in range(count // 16)]
-    groups = [
-        RowGroup(names[number // 16], number % 16, 1024 * number, 1024 * number + 1023) for number in range(count)
-    ]
-    return len(_Index(groups)._groups)
 
 
 # ---- embed and cluster --------------------------------------------------------------------

@@ -33,8 +33,6 @@ RECEIPT_BYTES = 53
 """Of ingest, a sample: split, position, SHA-256."""
 SETTLE_BYTES = 370
 """A sample, while one task seeks duplicates among the receipts and sorts them: measured 349 and 364."""
-INDEX_BYTES = 180
-"""Of a row group that a reader by id knows: measured 175."""
 QUERY_BYTES = 290
 """A sample, of which keys of 22 letters take some 50: measured 277 and 278."""
 WRITER_SHARE = 1.35
@@ -170,11 +168,6 @@ class Plan:
     def id_list_bytes(self) -> float:
         """8 R N / W: a streaming worker's requests of an epoch; as much again in the object store."""
         return 8 * self.repeats * self.images / self.workers if self.streamed else 0
-
-    @property
-    def index_bytes(self) -> int:
-        """180 a row group, in every worker that reads by id."""
-        return INDEX_BYTES * -(-self.images // self.sizes.group)
 
     @property
     def sums_bytes(self) -> int:
@@ -327,7 +320,6 @@ def tables() -> str:
                 "GB through Ray an epoch": lambda p: _gb(p.shipped_bytes_an_epoch),
                 "GB between workers an epoch": lambda p: _gb(p.exchanged_bytes_an_epoch),
                 "GB of ids a worker": lambda p: _gb(p.id_list_bytes),
-                "GB of index a worker": lambda p: _gb(p.index_bytes),
             },
         ),
         _by_size(

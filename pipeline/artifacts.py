@@ -62,6 +62,23 @@ def embedding_schema(dimensions: int) -> pa.Schema:
     return pa.schema([("sample_id", pa.int64()), ("features", pa.list_(pa.float32(), dimensions))])
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where each sample of a pool lies, so that nobody has to open its files to find out.
+
+    A split's file number n holds ids ``n * rows_per_file`` and on, ascending, in row groups of ``rows_per_group``; the
+    last of a file and the last file may be shorter.
+    """
+
+    rows_per_file: int
+    rows_per_group: int
+
+    @staticmethod
+    def name(number: int) -> str:
+        """Of a split's file."""
+        return f"part-{number:05d}.parquet"
+
+
 @dataclass(frozen=True)
 class PoolManifest:
     """One ingested pool. Its files: ``<folder>/<split>/*.parquet`` and ``labels/<split>.parquet`` (apart)."""
@@ -85,6 +102,8 @@ class PoolManifest:
     """Images that could not be read; listed in ``rejected.csv``."""
     fingerprint: str
     """SHA-256 over the sha256 of all samples in id order, and the image shape."""
+    layout: Layout | None = None
+    """None: samples lie in any files in any order, and each file's footer says which."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -95,8 +114,12 @@ class PoolManifest:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> PoolManifest:
         """The inverse of ``to_dict``."""
-        classes = values["classes"]
-        return cls(**{**values, "classes": None if classes is None else tuple(classes)})
+        classes, layout = values["classes"], values.get("layout")
+        parsed = {
+            "classes": None if classes is None else tuple(classes),
+            "layout": None if layout is None else Layout(**layout),
+        }
+        return cls(**{**values, **parsed})
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Reading a pool by sample id. Row order in its files, and of its files, is of no consequence."""
+"""Reading a pool by sample id. Where samples lie, its manifest says or else its files do; no result depends on it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.artifacts import Int64, PoolManifest, Uint8, by_sample_id, images_of
+from pipeline.artifacts import Int64, Layout, PoolManifest, Uint8, by_sample_id, images_of
 from pipeline.storage import Location
 
 _READERS = 8
@@ -31,8 +32,38 @@ class RowGroup:
     highest: int
 
 
-class _Index:
-    """All row groups of a split, by lowest id; found by id without a look at every one."""
+class _Index(Protocol):
+    """The row groups of a split, found by id."""
+
+    def holding(self, wanted: Int64) -> list[RowGroup]:
+        """Those whose range holds one of ``wanted`` (n,), which ascend and may repeat; ascending."""
+
+
+@dataclass(frozen=True)
+class _Stated:
+    """By arithmetic: nothing is read and nothing held, however large the pool."""
+
+    folder: str
+    size: int
+    layout: Layout
+
+    def holding(self, wanted: Int64) -> list[RowGroup]:
+        """As ``_Index`` has it."""
+        rows, group = self.layout.rows_per_file, self.layout.rows_per_group
+        lowest = wanted - wanted % rows % group
+        found = lowest[np.flatnonzero(np.diff(lowest, prepend=-1))]
+        files = found // rows
+        ends = np.minimum(np.minimum(found + group, (files + 1) * rows), self.size)
+        return [
+            RowGroup(f"{self.folder}/{Layout.name(file)}", number, first, end - 1)
+            for file, number, first, end in zip(
+                files.tolist(), (found % rows // group).tolist(), found.tolist(), ends.tolist(), strict=True
+            )
+        ]
+
+
+class _Found:
+    """By what the files' footers say: in any order, found by id without a look at every row group."""
 
     def __init__(self, groups: list[RowGroup]) -> None:
         self._groups = sorted(groups, key=lambda group: group.lowest)
@@ -41,7 +72,7 @@ class _Index:
         self._highest_so_far = np.maximum.accumulate(self._highest)
 
     def holding(self, wanted: Int64) -> list[RowGroup]:
-        """Those whose range holds one of ``wanted`` (n,), which ascend and may repeat; ascending."""
+        """As ``_Index`` has it."""
         if not len(wanted):
             return []
         first = int(np.searchsorted(self._highest_so_far, wanted[0]))
@@ -64,8 +95,8 @@ class PoolReader:
         Reads only row groups that hold one of them, one at a time.
 
         Args:
-            groups: what ``row_groups_with`` says of the ids, for who was sent it: to find it out anew is to open every
-                file of the pool.
+            groups: what ``row_groups_with`` says of the ids, for who was sent it: to find it out anew may be to open
+                every file of the pool.
 
         Raises:
             ValueError: an id that the split does not have.
@@ -85,7 +116,7 @@ class PoolReader:
             yield at, images_of(table["image"], *self._shape)[rows]
 
     def row_groups_with(self, ids: Int64, split: str = "train") -> list[RowGroup]:
-        """Where the samples ``ids`` (n,) lie. The first call opens every file of the split."""
+        """Where the samples ``ids`` (n,) lie. Without a layout, the first call opens every file of the split."""
         # Sorted, not made distinct: that goes through a hash table, which takes ten times as long at a million ids.
         return self._index(split).holding(np.sort(ids))
 
@@ -148,17 +179,19 @@ class PoolReader:
         assert found == len(wanted), f"{found} of {len(wanted)} samples are in {self.manifest.folder}"
 
     def _index(self, split: str) -> _Index:
+        if self.manifest.layout is not None:
+            return _Stated(f"{self.manifest.folder}/{split}", self.manifest.splits[split], self.manifest.layout)
         if split not in self._known:
             names = [name for name, _, _ in self.store.files(f"{self.manifest.folder}/{split}")]
             paths = [f"{self.manifest.folder}/{split}/{name}" for name in names if name.endswith(".parquet")]
             with ThreadPoolExecutor(_READERS) as readers:
-                self._known[split] = _Index(
+                self._known[split] = _Found(
                     [group for groups in readers.map(self._groups_of, paths) for group in groups]
                 )
         return self._known[split]
 
     @cached_property
-    def _known(self) -> dict[str, _Index]:
+    def _known(self) -> dict[str, _Found]:
         return {}
 
     def _groups_of(self, file: str) -> list[RowGroup]:

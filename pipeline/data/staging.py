@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.artifacts import LABEL_SCHEMA, fingerprint, image_column, pool_schema
+from pipeline.artifacts import LABEL_SCHEMA, Layout, fingerprint, image_column, pool_schema
 from pipeline.data.sampler import BLOCK
 from pipeline.data.sources import Decoded, Shape, Source
 from pipeline.storage import Location
@@ -53,6 +53,11 @@ class Sizes:
             file=file if file < group else file // group * group,
             group=group,
         )
+
+    @property
+    def layout(self) -> Layout:
+        """Of a pool that is written so."""
+        return Layout(self.file, self.group)
 
 
 def stage(store: Location, folder: str, split: str, piece: Decoded, rows: int, shape: Shape) -> pa.Table:

@@ -18,7 +18,7 @@ import pyarrow as pa
 import ray
 from ray.exceptions import RayError
 
-from pipeline.artifacts import DUPLICATES_COLUMNS, REJECTED_COLUMNS, PoolManifest
+from pipeline.artifacts import DUPLICATES_COLUMNS, REJECTED_COLUMNS, Layout, PoolManifest
 from pipeline.config import IngestConfig, RunConfig
 from pipeline.data.catalogue import checked, open_images, pool_name
 from pipeline.data.sources import Shape, Source
@@ -169,6 +169,7 @@ def _make(job: _Job, source: str, pool: str, survey: _Survey, say: Callable[[str
         duplicates=settled.duplicates,
         rejected=settled.rejected,
         fingerprint=settled.fingerprint,
+        layout=sizes.layout,
     ).to_dict()
 
 
@@ -286,7 +287,7 @@ def _write(batch: dict[str, Any], job: _Job, positions: Any, sizes: Sizes, shape
     for split, first, stop in zip(
         batch["split"].tolist(), batch["first"].tolist(), batch["stop"].tolist(), strict=True
     ):
-        name = f"{job.folder}/{split}/part-{first // sizes.file:05d}.parquet"
+        name = f"{job.folder}/{split}/{Layout.name(first // sizes.file)}"
         rows = all_positions[split].slice(first, stop - first)
         write_pool_file(job.store, job.staged, name, split, rows, first, sizes, shape)
     return {"first": batch["first"]}

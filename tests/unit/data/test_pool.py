@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.artifacts import PoolManifest
+from pipeline.artifacts import Layout, PoolManifest, image_column, pool_schema
 from pipeline.data.pool import PoolReader
 from pipeline.data.sampler import BLOCK
 from pipeline.data.sources import ArraySource, Decoded, MemoryStack
@@ -50,12 +51,18 @@ def ingest_by_hand(store: Location, images: np.ndarray, labels: np.ndarray | Non
     samples = accepted(receipts, "train")
     for first in range(0, len(samples), SIZES.file):
         rows = samples["position"].slice(first, SIZES.file)
-        write_pool_file(store, "p/staged", f"p/train/part-{first:05d}.parquet", "train", rows, first, SIZES, SHAPE)
+        name = f"p/train/{Layout.name(first // SIZES.file)}"
+        write_pool_file(store, "p/staged", name, "train", rows, first, SIZES, SHAPE)
     table = label_table(source, "train", samples["position"])
     if table is not None:
         store.write_table("p/labels/train.parquet", table)
-    size = len(samples)
-    return PoolManifest("p", "test", "p", size, *SHAPE, {"train": size}, None, 0, 0, pool_fingerprint(samples, SHAPE))
+    size, pixels = len(samples), pool_fingerprint(samples, SHAPE)
+    return PoolManifest("p", "test", "p", size, *SHAPE, {"train": size}, None, 0, 0, pixels, SIZES.layout)
+
+
+def without_layout(manifest: PoolManifest) -> PoolManifest:
+    """What a reader can still know from the files."""
+    return dataclasses.replace(manifest, layout=None)
 
 
 @pytest.fixture
@@ -71,11 +78,15 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
     return Location(f"s3://{make_bucket()}/store")
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["layout stated", "layout found"])
 @pytest.mark.parametrize("few", [1, 64], ids=["ids sorted", "ids marked in the pool"])
-def test_what_goes_in_comes_out(store: Location, images: np.ndarray, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_goes_in_comes_out(
+    store: Location, images: np.ndarray, few: int, known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("pipeline.data.pool._FEW", few)
     labels = RNG.integers(-1, 4, 50)
-    reader = PoolReader(store, ingest_by_hand(store, images, labels))
+    manifest = ingest_by_hand(store, images, labels)
+    reader = PoolReader(store, manifest if known else without_layout(manifest))
     assert (all_images(reader) == images).all()
     ids = np.array([49, 0, 17, 17, 3, 48])
     assert (reader.images(ids) == images[ids]).all()
@@ -121,7 +132,7 @@ def test_row_order_has_no_consequence(tmp_path: Path, images: np.ndarray) -> Non
         )
     labels = tmp_path / "p" / "labels" / "train.parquet"
     pq.write_table(pq.read_table(labels).take(RNG.permutation(50)), labels)
-    reader = PoolReader(store, manifest)
+    reader = PoolReader(store, without_layout(manifest))
     assert (all_images(reader) == images).all()
     assert (reader.images(np.array([40, 2, 33])) == images[[40, 2, 33]]).all()
     assert reader.keys(np.array([40, 2, 33])).to_pylist() == ["40", "2", "33"]
@@ -130,11 +141,13 @@ def test_row_order_has_no_consequence(tmp_path: Path, images: np.ndarray) -> Non
     assert found.tolist() == [i % 3 for i in range(50)]
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["layout stated", "layout found"])
 def test_only_row_groups_that_are_needed_are_read(
-    tmp_path: Path, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, images: np.ndarray, known: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Location(str(tmp_path))
-    reader = PoolReader(store, ingest_by_hand(store, images))
+    manifest = ingest_by_hand(store, images)
+    reader = PoolReader(store, manifest if known else without_layout(manifest))
     read: list[list[int]] = []
     real = pq.ParquetFile.read_row_groups
 
@@ -189,7 +202,9 @@ def test_the_fingerprint_is_the_pixels_in_order(tmp_path: Path, images: np.ndarr
     first = ingest_by_hand(Location(str(tmp_path / "a")), images)
     assert ingest_by_hand(Location(str(tmp_path / "b")), images).fingerprint == first.fingerprint
     assert ingest_by_hand(Location(str(tmp_path / "c")), images[::-1]).fingerprint != first.fingerprint
-    assert PoolManifest.from_dict(first.to_dict()) == dataclasses.replace(first)
+    assert PoolManifest.from_dict(json.loads(json.dumps(first.to_dict()))) == first
+    older = {name: value for name, value in first.to_dict().items() if name != "layout"}
+    assert PoolManifest.from_dict(older) == without_layout(first)
 
 
 @pytest.mark.parametrize("shape", [(28, 28, 1), (64, 64, 3), (224, 224, 3), (512, 512, 3), (4000, 4000, 3)])
@@ -201,11 +216,35 @@ def test_sizes_bound_what_is_held(shape: tuple[int, int, int]) -> None:
         assert rows * image <= max(limit, image)
 
 
+@pytest.mark.parametrize(("size", "sizes"), [(50, SIZES), (48, SIZES), (7, SIZES), (9, Sizes(9, 3, 4))])
+def test_the_layout_says_what_the_footers_say(tmp_path: Path, size: int, sizes: Sizes) -> None:
+    store = Location(str(tmp_path))
+    for number, first in enumerate(range(0, size, sizes.file)):
+        ids = np.arange(first, min(first + sizes.file, size))
+        pixels = image_column(np.zeros((len(ids), *SHAPE), np.uint8))
+        table = pa.table([ids, [""] * len(ids), [bytes(32)] * len(ids), pixels], schema=pool_schema(*SHAPE))
+        (tmp_path / "p/train").mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, tmp_path / "p/train" / Layout.name(number), row_group_size=sizes.group)
+    manifest = PoolManifest("p", "test", "p", size, *SHAPE, {"train": size}, None, 0, 0, "", sizes.layout)
+    stated, found = PoolReader(store, manifest), PoolReader(store, without_layout(manifest))
+    for chosen in (np.arange(size), np.arange(0), np.array([size - 1, 0, 0]), RNG.integers(0, size, 6)):
+        assert stated.row_groups_with(chosen) == found.row_groups_with(chosen)
+
+
+def test_a_wrong_layout_is_no_wrong_image(tmp_path: Path, images: np.ndarray) -> None:
+    store = Location(str(tmp_path))
+    wrong = dataclasses.replace(ingest_by_hand(store, images), layout=Layout(16, 4))
+    with pytest.raises(AssertionError, match="0 of 1 samples are in p"):
+        PoolReader(store, wrong).images(np.array([4]))
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["layout stated", "layout found"])
 def test_who_is_told_the_row_groups_opens_no_other_file(
-    tmp_path: Path, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, images: np.ndarray, known: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Location(str(tmp_path))
     manifest = ingest_by_hand(store, images)
+    manifest = manifest if known else without_layout(manifest)
     groups = PoolReader(store, manifest).row_groups_with(np.array([41, 7, 8, 8]))
     assert [(group.lowest, group.highest) for group in groups] == [(5, 9), (37, 41)]
     opened: list[str] = []
@@ -218,4 +257,8 @@ def test_who_is_told_the_row_groups_opens_no_other_file(
     monkeypatch.setattr(PoolReader, "_open", counted)
     found = PoolReader(store, manifest).images(np.array([41, 7, 8, 8]), groups=groups)
     assert (found == images[[41, 7, 8, 8]]).all()
-    assert opened == ["p/train/part-00000.parquet", "p/train/part-00032.parquet"]  # of four
+    told = ["p/train/part-00000.parquet", "p/train/part-00002.parquet"]  # of four
+    assert opened == told
+    PoolReader(store, manifest).images(np.array([41, 7, 8, 8]))
+    # Where the layout is stated, who is not told opens no other either.
+    assert len(opened) == len(told) + len(told) + (0 if known else 4)
