@@ -7,6 +7,7 @@ import importlib.util
 import os
 import shutil
 import sysconfig
+from collections import deque
 from collections.abc import Callable
 from functools import cache, wraps
 from pathlib import Path
@@ -85,6 +86,21 @@ def fused(function: Callable[Given, Found]) -> Callable[Given, Found]:
 def send(tensor: Tensor, device: torch.device) -> Tensor:
     """``tensor`` on ``device``, without waiting for the copy."""
     return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
+
+
+class Pace:
+    """Keeps the host two batches ahead of ``device`` at most: what it pins for one is freed once that has been copied."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._sent: deque[torch.cuda.Event] = deque()
+
+    def sent(self) -> None:
+        """Call it when a batch's copies are under way."""
+        if self._device.type == "cuda":
+            self._sent.append(torch.cuda.current_stream(self._device).record_event())
+            if len(self._sent) > 2:
+                self._sent.popleft().synchronize()
 
 
 def free_bytes(device: torch.device) -> int:

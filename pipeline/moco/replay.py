@@ -49,7 +49,7 @@ class Replayed(Generic[Found]):
 
     def _plainly(self, *given: Tensor) -> Found:
         # Beside the stream of everything else, as the recording must be, so that autograd gets used to it.
-        self._stream = self._stream or torch.cuda.Stream()
+        self._stream = self._stream or torch.cuda.Stream(given[0].device)
         self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
             found = self._call(*given)
@@ -58,9 +58,10 @@ class Replayed(Generic[Found]):
 
     def _record(self, *given: Tensor) -> torch.cuda.CUDAGraph:
         self._given = [tensor.clone() for tensor in given]
-        self._graph = torch.cuda.CUDAGraph()
+        graph = torch.cuda.CUDAGraph()
         gc.collect()  # what is freed by chance while recording could end it
         # Only this thread: another may well read the next images from storage meanwhile.
-        with torch.cuda.graph(self._graph, stream=self._stream, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
             self._found = self._call(*self._given)
-        return self._graph
+        self._graph = graph
+        return graph

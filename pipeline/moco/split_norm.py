@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from pipeline import device as devices
 from pipeline import dist
 
+Statistics = tuple[Tensor, Tensor, Tensor]
+"""Mean and variance, (C,) each, and how many splits they are of."""
+
 
 class SplitBatchNorm2d(nn.BatchNorm2d):
     """``nn.BatchNorm2d`` that sees ``split_rows`` rows at a time: as many calls, one after the other.
@@ -36,8 +39,8 @@ class SplitBatchNorm2d(nn.BatchNorm2d):
         return new
 
     @property
-    def statistics(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean and variance (C,), each a sum while an epoch runs, and how many splits they are of."""
+    def statistics(self) -> Statistics:
+        """Its own, each a sum while an epoch runs."""
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
@@ -45,16 +48,11 @@ class SplitBatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(n, C, H, W) -> the same; in training n is a multiple of ``split_rows``."""
-        mean, variance, splits = self.statistics
         if not self.training:
-            return F.batch_norm(maps, mean, variance, self.weight, self.bias, eps=self.eps)
+            return F.batch_norm(maps, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
         assert len(maps) % self.split_rows == 0, f"{len(maps)} rows are not whole splits of {self.split_rows}"
         one_way = all_at_once if maps.is_cuda and devices.why_not_compiled() is None else one_by_one
-        normalised, means, variances = one_way(maps, self.weight, self.bias, self.split_rows, self.eps)
-        mean += means.sum(0)
-        variance += variances.sum(0)
-        splits += len(means)
-        return normalised
+        return one_way(maps, self.weight, self.bias, self.statistics, self.split_rows, self.eps)
 
 
 def begin_epoch(layers: Sequence[SplitBatchNorm2d]) -> None:
@@ -78,20 +76,26 @@ def end_epoch(layers: Sequence[SplitBatchNorm2d], *others: Sequence[SplitBatchNo
     torch._foreach_copy_(counts, [splits] * len(counts))
 
 
-def one_by_one(maps: Tensor, weight: Tensor, bias: Tensor, rows: int, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalised maps (n, C, H, W); mean and unbiased variance of every split, (splits, C). torch's own kernels."""
+def one_by_one(maps: Tensor, weight: Tensor, bias: Tensor, sums: Statistics, rows: int, eps: float) -> Tensor:
+    """Normalised maps (n, C, H, W), by torch's own kernels.
+
+    Args:
+        sums: to which the mean and unbiased variance of every split, and the number of splits, are added.
+    """
     parts = maps.split(rows)
     # A momentum of 1: each split's own statistics, in a place of their own.
     own = weight.new_zeros(2, len(parts), len(weight))
     places = zip(parts, own[0], own[1], strict=True)
     normalised = [F.batch_norm(part, mean, var, weight, bias, True, 1.0, eps) for part, mean, var in places]
-    return normalised[0] if len(parts) == 1 else torch.cat(normalised), own[0], own[1]
+    mean, variance, splits = sums
+    mean += own[0].sum(0)
+    variance += own[1].sum(0)
+    splits += len(parts)
+    return normalised[0] if len(parts) == 1 else torch.cat(normalised)
 
 
-def all_at_once(maps: Tensor, weight: Tensor, bias: Tensor, rows: int, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+def all_at_once(maps: Tensor, weight: Tensor, bias: Tensor, sums: Statistics, rows: int, eps: float) -> Tensor:
     """The same, by kernels of our own for a GPU."""
     from pipeline.moco.split_norm_kernels import SplitNorm  # Triton, which only comes with a torch for GPUs
 
-    normalised, means, variances = SplitNorm.apply(maps, weight, bias, rows, eps)
-    pixels = rows * maps.shape[2] * maps.shape[3]
-    return normalised, means, variances * (pixels / max(pixels - 1, 1))
+    return SplitNorm.apply(maps, weight, bias, sums, rows, eps)

@@ -16,35 +16,42 @@ from torch import Tensor
 
 _ROWS, _COLUMNS = 64, 64
 """Of the tile that a program works on at a time."""
+_MERGED_COLUMNS = 16
+"""Of the tile of who merges parts: few, so that a layer of few channels has some programs too."""
 _PROGRAMS = 2048
 """What fills a large GPU several times over."""
 
 
 class SplitNorm(torch.autograd.Function):
-    """(n, C, H, W) -> the same, and the mean and biased variance of every split, (s, C)."""
+    """(n, C, H, W) -> the same. Statistics are added up by the kernels too: a GPU takes as long to begin one as for all
+    that is left of a layer's arithmetic once its pixels are summed (some 1,800 of torch's small ones a step)."""
 
     @staticmethod
-    def forward(ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor, rows: int, eps: float) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor, sums: tuple[Tensor, Tensor, Tensor], rows: int, eps: float
+    ) -> Tensor:
         """Two passes over the maps, one that writes."""
         maps = maps.contiguous(memory_format=torch.channels_last)
         splits, pixels, channels, parts, each = _division(maps, rows)
         parted = maps.new_empty(2, splits, parts, channels, dtype=torch.float32)
         grid = (splits, parts, triton.cdiv(channels, _COLUMNS))
         _moments[grid](maps, parted[0], parted[1], pixels, channels, each, _ROWS, _COLUMNS)
-        means, variances = _merged(parted[0], parted[1], pixels, each)
+        means, variances = maps.new_empty(2, splits, channels, dtype=torch.float32)
+        blocks = (splits, triton.cdiv(channels, _MERGED_COLUMNS))
+        _merge[blocks](*parted, means, variances, pixels, channels, parts, each, _ROWS, _MERGED_COLUMNS)
         normalised = torch.empty_like(maps)
-        tiles = _tiles(splits, pixels, channels)
-        _normalise[tiles](maps, normalised, means, variances, weight, bias, pixels, channels, eps, _ROWS, _COLUMNS)
+        tiles, unbiased = _tiles(splits, pixels, channels), pixels / max(pixels - 1, 1)
+        given = (maps, normalised, means, variances, weight, bias, *sums)
+        _normalise[tiles](*given, unbiased, splits, pixels, channels, eps, _ROWS, _COLUMNS)
         ctx.save_for_backward(maps, weight, means, variances)
         ctx.rows, ctx.eps = rows, eps
-        ctx.mark_non_differentiable(means, variances)
-        return normalised, means, variances
+        return normalised
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Two passes over maps and gradient, one that writes."""
         maps, weight, means, variances = ctx.saved_tensors
-        gradient = gradients[0].contiguous(memory_format=torch.channels_last)
+        gradient = gradient.contiguous(memory_format=torch.channels_last)
         splits, pixels, channels, parts, each = _division(maps, ctx.rows)
         parted = maps.new_empty(2, splits, parts, channels, dtype=torch.float32)
         grid = (splits, parts, triton.cdiv(channels, _COLUMNS))
@@ -57,7 +64,7 @@ class SplitNorm(torch.autograd.Function):
             maps, gradient, of_maps, means, variances, weight, sums[0], sums[1], *shape, ctx.eps, _ROWS, _COLUMNS
         )
         of_bias, of_weight = sums.sum(1)
-        return of_maps, of_weight, of_bias, None, None
+        return of_maps, of_weight, of_bias, None, None, None
 
 
 def _division(maps: Tensor, rows: int) -> tuple[int, int, int, int, int]:
@@ -72,16 +79,6 @@ def _division(maps: Tensor, rows: int) -> tuple[int, int, int, int, int]:
 def _tiles(splits: int, pixels: int, channels: int) -> tuple[int, int, int]:
     """The grid of the kernels that write; the pixels first, as CUDA allows 65,535 of the other two."""
     return triton.cdiv(pixels, _ROWS), splits, triton.cdiv(channels, _COLUMNS)
-
-
-def _merged(means: Tensor, squares: Tensor, pixels: int, each: int) -> tuple[Tensor, Tensor]:
-    """Mean and variance of a whole from those of its parts (Chan et al.). (s, parts, C) -> (s, C)."""
-    parts = means.shape[1]
-    counts = torch.full((parts, 1), float(each), device=means.device)
-    counts[-1] = pixels - (parts - 1) * each
-    mean = (means * counts).sum(1) / pixels
-    spread = squares + counts * (means - mean[:, None]).square()
-    return mean, spread.sum(1) / pixels
 
 
 @triton.jit
@@ -112,9 +109,63 @@ def _moments(maps, means, squares, pixels, channels, each, ROWS: tl.constexpr, C
 
 
 @triton.jit
-def _normalise(
-    maps, result, means, variances, weights, biases, pixels, channels, eps, ROWS: tl.constexpr, COLUMNS: tl.constexpr
+def _merge(
+    part_means,
+    part_squares,
+    means,
+    variances,
+    pixels,
+    channels,
+    parts,
+    each,
+    PARTS: tl.constexpr,
+    COLUMNS: tl.constexpr,
 ):
+    """Mean and biased variance of a split from those of its parts (Chan et al.): first the mean, then the squares."""
+    split = tl.program_id(0)
+    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    known = column < channels
+    mean = tl.zeros((COLUMNS,), tl.float32)
+    for start in range(0, parts, PARTS):
+        part = start + tl.arange(0, PARTS)
+        count = tl.minimum(pixels - part * each, each).to(tl.float32)
+        inside = (part < parts)[:, None] & known[None, :]
+        at = (split * parts + part)[:, None] * channels + column[None, :]
+        mean += tl.sum(tl.load(part_means + at, mask=inside, other=0.0) * count[:, None], 0)
+    mean /= pixels
+    square = tl.zeros((COLUMNS,), tl.float32)
+    for start in range(0, parts, PARTS):
+        part = start + tl.arange(0, PARTS)
+        count = tl.minimum(pixels - part * each, each).to(tl.float32)
+        inside = (part < parts)[:, None] & known[None, :]
+        at = (split * parts + part)[:, None] * channels + column[None, :]
+        off = tl.load(part_means + at, mask=inside, other=0.0) - mean[None, :]
+        own = tl.load(part_squares + at, mask=inside, other=0.0)
+        square += tl.sum(tl.where(inside, own + off * off * count[:, None], 0.0), 0)
+    tl.store(means + split * channels + column, mean, mask=known)
+    tl.store(variances + split * channels + column, square / pixels, mask=known)
+
+
+@triton.jit
+def _normalise(
+    maps,
+    result,
+    means,
+    variances,
+    weights,
+    biases,
+    mean_sum,
+    variance_sum,
+    count_sum,
+    unbiased,
+    splits,
+    pixels,
+    channels,
+    eps,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """A tile of a split; and the first tile of its columns adds the statistics of all splits up."""
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     split = tl.program_id(1).to(tl.int64)
     column = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)
@@ -127,6 +178,17 @@ def _normalise(
     at = (split * pixels + row)[:, None] * channels + column[None, :]
     value = tl.load(maps + at, mask=inside, other=0.0).to(tl.float32)
     tl.store(result + at, (value - mean[None, :]) * scale[None, :] + bias[None, :], mask=inside)
+    if (tl.program_id(0) == 0) & (tl.program_id(1) == 0):
+        mean_total = tl.load(mean_sum + column, mask=known, other=0.0)
+        variance_total = tl.load(variance_sum + column, mask=known, other=0.0)
+        for other in range(splits):
+            place = other * channels + column
+            mean_total += tl.load(means + place, mask=known, other=0.0)
+            variance_total += tl.load(variances + place, mask=known, other=0.0) * unbiased
+        tl.store(mean_sum + column, mean_total, mask=known)
+        tl.store(variance_sum + column, variance_total, mask=known)
+        if tl.program_id(2) == 0:
+            tl.store(count_sum, tl.load(count_sum) + splits)
 
 
 @triton.jit

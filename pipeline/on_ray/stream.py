@@ -69,6 +69,7 @@ class StreamedPixels:
         self._thread = ThreadPoolExecutor(1, "stream")
         self._arriving = self._read_on()
         self._windows: deque[Window] = deque()
+        self._pace = devices.Pace(device)
 
     def fetch(self, step: Step, parts: Sequence[slice]) -> tuple[Tensor, Tensor]:
         """As ``train.Pixels`` has it; a message from every worker to every one."""
@@ -95,6 +96,7 @@ class StreamedPixels:
             arrived[devices.send(torch.from_numpy(rows), self._device)].permute(0, 3, 1, 2).contiguous()
             for rows in (place[mine], place[step.shuffle[mine]])
         )
+        self._pace.sent()
         return first, second
 
     def close(self) -> None:

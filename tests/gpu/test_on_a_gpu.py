@@ -128,7 +128,11 @@ def test_splits_of_many_pixels_are_normalised_as_torch_does() -> None:
     """More tiles than CUDA launches along the second axis of a grid."""
     maps = torch.randn(128, 8, 256, 256, device=DEVICE).to(memory_format=torch.channels_last)
     weight, bias = torch.rand(8, device=DEVICE), torch.rand(8, device=DEVICE)
-    for one, other in zip(*(way(maps, weight, bias, 64, 1e-5) for way in (one_by_one, all_at_once)), strict=True):
+    results = []
+    for way in (one_by_one, all_at_once):
+        sums = torch.zeros(8, device=DEVICE), torch.zeros(8, device=DEVICE), torch.tensor(0, device=DEVICE)
+        results.append([way(maps, weight, bias, sums, 64, 1e-5), *sums])
+    for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 

@@ -14,6 +14,7 @@ pytest.importorskip("triton")
 
 
 def _both_ways(maps: Tensor, rows: int, monkeypatch: pytest.MonkeyPatch, programs: int = 64) -> list[list[Tensor]]:
+    """Of each way: maps; sums of means and of variances; gradients."""
     monkeypatch.setattr(f"{KERNELS}._PROGRAMS", programs)
     channels = maps.shape[1]
     results = []
@@ -21,10 +22,12 @@ def _both_ways(maps: Tensor, rows: int, monkeypatch: pytest.MonkeyPatch, program
         weight = torch.rand(channels, generator=torch.Generator().manual_seed(1)).to(DEVICE).requires_grad_()
         bias = torch.rand(channels, generator=torch.Generator().manual_seed(2)).to(DEVICE).requires_grad_()
         given = maps.to(DEVICE).clone().requires_grad_()
-        normalised, means, variances = way(given, weight, bias, rows, 1e-5)
+        sums = torch.ones(channels, device=DEVICE), torch.ones(channels, device=DEVICE), torch.tensor(7, device=DEVICE)
+        normalised = way(given, weight, bias, sums, rows, 1e-5)
         # In place, as a ResNet's next layer does it.
         (torch.relu_(normalised) * given.detach().float().sin()).sum().backward()
-        results.append([normalised, means, variances, given.grad, weight.grad, bias.grad])
+        assert sums[2] == 7 + len(maps) // rows
+        results.append([normalised, sums[0] - 1, sums[1] - 1, given.grad, weight.grad, bias.grad])
     return results
 
 
@@ -42,6 +45,14 @@ def test_both_ways_are_the_same(
         torch.testing.assert_close(one, other, rtol=1e-4, atol=2e-5)
 
 
+def test_statistics_of_many_parts_are_merged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """77 parts of 64 pixels, the last of them 36; the merging kernel takes 64 at a time."""
+    maps = torch.randn((2, 3, 70, 70), generator=torch.Generator().manual_seed(0)).add(3)
+    maps = (maps * torch.linspace(1, 9, 70)).to(memory_format=torch.channels_last)
+    for one, other in zip(*_both_ways(maps, 1, monkeypatch, programs=2048), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=2e-3)
+
+
 def test_bfloat16_maps_are_normalised_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     maps = torch.randn(8, 64, 5, 5, generator=torch.Generator().manual_seed(0)).add(3).bfloat16()
     one, other = _both_ways(maps.to(memory_format=torch.channels_last), 4, monkeypatch)
@@ -54,7 +65,7 @@ def test_a_large_mean_costs_no_digits(monkeypatch: pytest.MonkeyPatch) -> None:
     """As sums of squares would."""
     maps = torch.randn(8, 3, 9, 9, generator=torch.Generator().manual_seed(0)).add(1000)
     one, other = _both_ways(maps, 4, monkeypatch)
-    exact = maps.double().view(2, 4, 3, -1).transpose(1, 2).flatten(2).var(2).float()
+    exact = maps.double().view(2, 4, 3, -1).transpose(1, 2).flatten(2).var(2).sum(0).float()
     torch.testing.assert_close(other[2].cpu(), exact, rtol=2e-4, atol=0)
     torch.testing.assert_close(other[1], one[1], rtol=1e-6, atol=0)
 
