@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from pipeline.errors import InputError
+from pipeline.machine import free_memory
 
 Given = ParamSpec("Given")
 Found = TypeVar("Found")
@@ -89,7 +90,7 @@ def send(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 class Pace:
-    """Keeps the host two batches ahead of ``device`` at most: what it pins for one is freed once that has been copied."""
+    """Keeps the host at most two batches ahead of ``device``: what it pins for one is free once that is copied."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -107,7 +108,7 @@ def free_bytes(device: torch.device) -> int:
     """Memory that a pool could take on ``device``."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return free_memory()
 
 
 def _native_bfloat16(device: torch.device) -> bool:

@@ -31,6 +31,11 @@ def all_reduce_sum(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def everywhere(condition: bool, device: torch.device) -> bool:
+    """Whether it holds in all processes; all of them get the same answer."""
+    return int(all_reduce_sum(torch.tensor(int(condition), device=device))) == world_size()
+
+
 def copy_from_first(tensors: Iterable[Tensor]) -> None:
     """The first process's values, in place, on every process."""
     if not alone():

@@ -3,8 +3,40 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+
+_CONTAINERS = (
+    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
+)
+"""Control groups, version 2 and 1: limit, use, and where it says how much of the use is only a cache of files."""
 
 
 def cores() -> int:
     """CPU cores that this process may use; a container or taskset may allow fewer than there are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def free_memory(root: Path = Path("/")) -> int:
+    """Bytes that this process could still take of its machine's memory, or of its container's where that is less.
+
+    A cache of files is free, since it makes room; after an ingest most of a machine can be one.
+    """
+    try:
+        facts = _numbers(root / "proc/meminfo")
+    except OSError:  # not Linux
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    free = 1024 * facts["MemAvailable:"]
+    for limit, use, statistics, cache in _CONTAINERS:
+        group = root / "sys/fs/cgroup"
+        try:
+            most, used = (int((group / name).read_text()) for name in (limit, use))
+            free = min(free, most - used + _numbers(group / statistics)[cache])
+        except (OSError, ValueError):  # no such version, or "max": no limit
+            continue
+    return max(0, free)
+
+
+def _numbers(file: Path) -> dict[str, int]:
+    """Of a file of lines that are a name and a number."""
+    return {line[0]: int(line[1]) for line in map(str.split, file.read_text().splitlines())}

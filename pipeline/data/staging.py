@@ -46,13 +46,9 @@ class Sizes:
     def of(cls, shape: Shape, rows_per_file: int) -> Sizes:
         """For images of ``shape``."""
         image = shape[0] * shape[1] * shape[2]
-        group = 1 << min(BLOCK, max(1, _GROUP_BYTES // image)).bit_length() - 1
         file = max(1, min(rows_per_file, _FILE_BYTES // image))
-        return cls(
-            staged=max(group, _STAGED_BYTES // image),
-            file=file if file < group else file // group * group,
-            group=group,
-        )
+        group = 1 << min(BLOCK, max(1, _GROUP_BYTES // image), file).bit_length() - 1
+        return cls(staged=max(group, _STAGED_BYTES // image), file=file // group * group, group=group)
 
     @property
     def layout(self) -> Layout:

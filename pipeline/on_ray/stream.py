@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
@@ -31,6 +31,8 @@ from pipeline.storage import Location
 
 _BYTES_PER_READ = 64 << 20
 """Of one task's images, whatever their size."""
+AT_MOST = 3
+"""Windows that are held: two that a batch lies in, unless it is larger than one, and the next."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class StreamedPixels:
         self._shape = (manifest.height, manifest.width, manifest.channels)
         self._sampler, self._device = sampler, device
         self._closed = threading.Event()
-        self._coming = (window for epoch in range(first_epoch, epochs) for window in self._stream(epoch))
+        self._coming = self._stream(range(first_epoch, epochs))
         self._thread = ThreadPoolExecutor(1, "stream")
         self._arriving = self._read_on()
         self._windows: deque[Window] = deque()
@@ -100,9 +102,14 @@ class StreamedPixels:
         return first, second
 
     def close(self) -> None:
-        """Read no further, and wait until that is so: Ray may go then."""
+        """Read no further, and wait until that is so: Ray may go then.
+
+        Ray Data's own threads end with the generator that holds its iterator, which mostly waits at a ``yield``. Left
+        running, they would ask a Ray that is gone, and so start another.
+        """
         self._closed.set()
         self._thread.shutdown()
+        self._coming.close()
 
     def _advance(self, step: Step) -> None:
         """Hold the windows that a batch lies in, and no others."""
@@ -110,7 +117,7 @@ class StreamedPixels:
             self._windows.clear()
         while not self._windows or self._windows[-1].number < step.window[-1]:
             window = self._arriving.result()
-            assert window is not None, "all epochs have been streamed"
+            assert window is not None, "all epochs have been streamed, or the stream is closed"
             self._windows.append(window)
             self._arriving = self._read_on()
         while self._windows[0].number < step.window[0]:
@@ -120,8 +127,12 @@ class StreamedPixels:
         """The next window, while those before it are in use; none after the last."""
         return self._thread.submit(next, self._coming, None)
 
-    def _stream(self, epoch: int) -> Iterator[Window]:
-        """The epoch's windows."""
+    def _stream(self, epochs: range) -> Generator[Window]:
+        """All windows of all ``epochs``; fewer when the stream is closed."""
+        for epoch in epochs:
+            yield from self._windows_of(epoch)
+
+    def _windows_of(self, epoch: int) -> Generator[Window]:
         shares = [Share.of(ids, dist.world_size(), dist.rank()) for _, ids in self._sampler.drawn(epoch)]
         most = max(1, _BYTES_PER_READ // math.prod(self._shape))
         # A reader of their own: it travels with every task, and this one knows all row groups of the pool.
@@ -130,9 +141,7 @@ class StreamedPixels:
         stream = ray.data.from_blocks(
             [each for share in shares for each in requests(self._reader, share.ids, most)]
         ).map_batches(read_images, fn_args=(reader,), batch_size=None, batch_format="pyarrow", num_cpus=0.25)
-        stream.context.execution_options.preserve_order = True
-        stream.context.enable_progress_bars = False
-        stream.context.execution_no_progress_timeout_s = -1  # it pauses while a window trains, which may take hours
+        read_for_training(stream)
         batches = iter(stream.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2))
         for number, share in enumerate(shares):
             # By rows, not by requests: Ray Data cuts what a task returns where it finds it large.
@@ -140,7 +149,7 @@ class StreamedPixels:
             arrived = 0
             while arrived < len(images):
                 if self._closed.is_set():
-                    raise RuntimeError("the stream was closed")
+                    return
                 part = images_of(next(batches)["image"], *self._shape)
                 images[arrived : arrived + len(part)] = part
                 arrived += len(part)
@@ -150,21 +159,37 @@ class StreamedPixels:
             yield Window(number, share, images)
 
 
+def read_for_training(stream: ray.data.Dataset) -> None:
+    """Set how Ray Data goes about a worker's stream: in order, beside those of the other workers, with long pauses."""
+    options = stream.context.execution_options
+    options.preserve_order = True
+    # Each takes half of all there is for its own else, and what they read ahead together is spilled to disk.
+    all_there_is = ray.cluster_resources().get("object_store_memory", 0)
+    options.resource_limits = ray.data.ExecutionResources(object_store_memory=all_there_is / 2 / dist.world_size())
+    stream.context.enable_progress_bars = False
+    stream.context.execution_no_progress_timeout_s = -1  # it pauses while a window trains, which may take hours
+
+
 def requests(reader: PoolReader, ids: Int64, most: int) -> list[pa.Table]:
     """For each task that reads one row: its samples, of ``ids`` (n,) ascending, and the row groups that they lie in.
 
     Args:
-        most: samples of one task, and up to a row group more: no row group is for two.
+        most: samples of one task, and up to a row group more: no row group is for two, unless nobody knows where one
+            ends.
     """
     groups = reader.row_groups_with(ids)
     starts = np.searchsorted(ids, np.array([group.lowest for group in groups], np.int64))
     wanted = np.searchsorted(starts, np.arange(most, len(ids), most))
     cuts = np.unique(starts[wanted.clip(max=len(starts) - 1)])
-    parts = [part for part in np.split(ids, cuts) if len(part)]
-    return [
-        pa.table({"sample_id": pa.array([part]), "groups": [[asdict(group) for group in reader.row_groups_with(part)]]})
-        for part in parts
-    ]
+    tasks = []
+    for part in np.split(ids, cuts):
+        # Where row groups overlap, or no footer says what they hold, there is nothing to cut between.
+        uncut = len(part) > 2 * most and len(reader.row_groups_with(part)) > 2
+        for some in np.split(part, range(most, len(part), most)) if uncut else [part]:
+            holding = [asdict(group) for group in reader.row_groups_with(some)]
+            if holding:
+                tasks.append(pa.table({"sample_id": pa.array([some]), "groups": [holding]}))
+    return tasks
 
 
 def read_images(request: pa.Table, reader: PoolReader) -> pa.Table:

@@ -25,7 +25,7 @@ from pipeline.moco.resident import ResidentPixels
 from pipeline.moco.train import Pixels, pretrain
 from pipeline.on_ray.plan import CHECKPOINT, CONFIDENCE, HISTORY, KEPT, WEIGHTS, WorkerPlan
 from pipeline.on_ray.session import quieten
-from pipeline.on_ray.stream import StreamedPixels
+from pipeline.on_ray.stream import AT_MOST, StreamedPixels
 from pipeline.progress import say
 
 
@@ -81,7 +81,7 @@ class _StoreContext:
 
 @contextlib.contextmanager
 def _pixels(plan: WorkerPlan, context: _StoreContext) -> Iterator[Pixels]:
-    """Fits in memory: keep it on the device. Does not fit: stream it."""
+    """Fits in memory, everywhere: keep it on the device. Does not fit: stream it."""
     manifest, task = plan.manifest, plan.task
     shape = (manifest.size, manifest.height, manifest.width, manifest.channels)
     need = math.prod(shape)
@@ -96,11 +96,18 @@ def _pixels(plan: WorkerPlan, context: _StoreContext) -> Iterator[Pixels]:
             f"{manifest.width}; where memory runs out, lower pretrain.batch_size or raise pretrain.bn_splits"
         )
     facts = f"{need / 2**20:,.1f} MiB of images, {room / 2**20:,.1f} MiB of room on {context.device}"
-    if need <= room:
+    held = AT_MOST * min(need, task.window * math.prod(shape[1:])) // dist.world_size()
+    # A pool of few windows is held nearly whole, or more, by who streams it in the same memory.
+    saves = limit is not None or context.device.type == "cuda" or held < need
+    # All alike: who keeps the pool sends no images, and who streams it waits for them.
+    if dist.everywhere(need <= room or not saves, context.device):
         context.say(f"pool kept in memory: {facts}")
         yield ResidentPixels.of_parts(PoolReader(plan.store, manifest).row_groups(), shape, context.device)
         return
-    context.say(f"pool streamed: {facts}")
+    context.say(
+        f"pool streamed: {facts}{', or another worker has less' if need <= room else ''}; windows of "
+        f"{held / 2**20:,.1f} MiB a worker, at most; where memory runs out, lower pretrain.shuffle_gib"
+    )
     checkpoint = context.restore()
     done = 0 if checkpoint is None else len(checkpoint.facts["history"])
     stream = StreamedPixels(plan.store, manifest, task.sampler, done, task.config.epochs, context.device)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import torch.distributed as torch_dist
 
+from pipeline import dist
 from pipeline.config import PretrainConfig
 from pipeline.context import LocalContext
 from pipeline.data.sampler import Step
@@ -66,6 +67,8 @@ def agree(rank: int, world: int, folder: str) -> None:
     with torch.no_grad():
         for weight in training.model.parameters():
             weight += rank
+    assert dist.everywhere(True, training.device)
+    assert not dist.everywhere(rank == 0, training.device) and not dist.everywhere(False, training.device)
     training.agree()
     training.checkpoint().save(Path(folder) / f"agreed-{rank}.safetensors")
     training.history = [{}] * rank

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -26,10 +27,15 @@ def images() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory: pytest.TempPathFactory, images: np.ndarray) -> tuple[Location, PoolManifest]:
+    return _written(images, tmp_path_factory.mktemp("stream"), files=3)
+
+
+def _written(images: np.ndarray, folder: Path, files: int) -> tuple[Location, PoolManifest]:
+    """Each file one row group."""
     import pyarrow as pa
 
-    store, n = Location(str(tmp_path_factory.mktemp("stream"))), len(images)
-    for part in np.array_split(np.arange(n), 3):
+    store, n = Location(str(folder)), len(images)
+    for part in np.array_split(np.arange(n), files):
         columns = [part, [str(i) for i in part], [bytes(32)] * len(part), image_column(images[part])]
         store.write_table(f"pool/train/{part[0]:06}.parquet", pa.table(columns, schema=pool_schema(*SHAPE)))
     return store, PoolManifest("p", "test", "pool", n, *SHAPE, {"train": n}, None, 0, 0, "")
@@ -124,5 +130,55 @@ def test_a_stream_can_be_left_before_its_end(
     sampler = Sampler(len(images), 1, 96, seed=1, window=10**6)
     left = stream.StreamedPixels(*pool, sampler, first_epoch=0, epochs=1000, device=torch.device("cpu"))
     left.close()
-    assert isinstance(left._arriving.exception(timeout=0), RuntimeError)
-    assert not any(thread.name.startswith("stream") for thread in threading.enumerate())
+    assert left._arriving.result(timeout=0) is None
+    assert _threads() == []
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_stream_that_waits_for_training_can_be_left_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when a step fails: nothing of Ray Data may outlive Ray."""
+    import pyarrow as pa
+
+    from pipeline.data.pool import PoolReader
+    from pipeline.on_ray import stream
+
+    windows = 12
+    sampler = Sampler(windows * BLOCK, 1, 96, seed=1, window=BLOCK)
+    last_window, real = [ids for _, ids in sampler.drawn(0)][-1], stream.read_images
+    written = _written(np.zeros((windows * BLOCK, *SHAPE), np.uint8), tmp_path, files=windows)
+
+    def slowly(request: pa.Table, reader: PoolReader) -> pa.Table:
+        """Else all of a pool as small as this has been read before it is used."""
+        if request["sample_id"][0][0].as_py() in last_window:
+            time.sleep(5)
+        return real(request, reader)
+
+    monkeypatch.setattr(stream, "read_images", slowly)
+    left = stream.StreamedPixels(*written, sampler, first_epoch=0, epochs=1000, device=torch.device("cpu"))
+    left.fetch(next(sampler.epoch(0)), parts_of_batch(sampler.batch_size, 4))
+    left._arriving.result(timeout=60)
+    assert any(name.startswith("StreamingExecutor") for name in _threads())
+    left.close()
+    assert _threads() == []
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_stream_leaves_others_their_share_and_may_wait_for_hours(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+    import ray.data
+
+    from pipeline.on_ray.stream import read_for_training
+
+    monkeypatch.setattr(dist, "world_size", lambda: 8)
+    stream = ray.data.range(1)
+    read_for_training(stream)
+    share = stream.context.execution_options.resource_limits.object_store_memory
+    assert share == pytest.approx(ray.cluster_resources()["object_store_memory"] / 16, rel=1e-6)
+    assert stream.context.execution_no_progress_timeout_s == -1
+    assert ray.data.DataContext.get_current().execution_no_progress_timeout_s > 0  # of this stream alone
+
+
+def _threads() -> list[str]:
+    """Ours that read, and Ray Data's."""
+    names = (thread.name for thread in threading.enumerate())
+    return [name for name in names if name.startswith(("stream", "StreamingExecutor"))]

@@ -207,13 +207,14 @@ def test_the_fingerprint_is_the_pixels_in_order(tmp_path: Path, images: np.ndarr
     assert PoolManifest.from_dict(older) == without_layout(first)
 
 
+@pytest.mark.parametrize("rows", [1, 600, 16_384])
 @pytest.mark.parametrize("shape", [(28, 28, 1), (64, 64, 3), (224, 224, 3), (512, 512, 3), (4000, 4000, 3)])
-def test_sizes_bound_what_is_held(shape: tuple[int, int, int]) -> None:
-    sizes, image = Sizes.of(shape, 16_384), int(np.prod(shape))
-    assert 1 <= sizes.group <= sizes.file <= 16_384
+def test_sizes_bound_what_is_held(shape: tuple[int, int, int], rows: int) -> None:
+    sizes, image = Sizes.of(shape, rows), int(np.prod(shape))
+    assert 1 <= sizes.group <= sizes.file <= rows
     assert BLOCK % sizes.group == sizes.file % sizes.group == 0  # no row group lies in two of the sampler's blocks
-    for rows, limit in ((sizes.staged, 32 << 20), (sizes.file, 128 << 20), (sizes.group, 8 << 20)):
-        assert rows * image <= max(limit, image)
+    for held, limit in ((sizes.staged, 32 << 20), (sizes.file, 128 << 20), (sizes.group, 8 << 20)):
+        assert held * image <= max(limit, image)
 
 
 @pytest.mark.parametrize(("size", "sizes"), [(50, SIZES), (48, SIZES), (7, SIZES), (9, Sizes(9, 3, 4))])

@@ -68,6 +68,22 @@ def test_all_workers_together_read_a_row_group_once_a_repeat(tmp_path: Path, wor
     assert all(0 < len(each) < most + ROWS for each in ids)
 
 
+def test_where_nobody_knows_the_row_groups_tasks_are_small_too(tmp_path: Path) -> None:
+    store = Location(str(tmp_path))
+    manifest, images = _pool(store, 4)
+    files = sorted((tmp_path / "pool/train").iterdir())
+    table = pa.concat_tables([pq.read_table(file) for file in files])
+    shuffled = table.take(np.random.default_rng(0).permutation(len(table)))
+    for number, file in enumerate(files):
+        pq.write_table(shuffled.slice(number * ROWS, ROWS), file, row_group_size=ROWS // 2, write_statistics=number > 1)
+    tasks = requests(PoolReader(store, manifest), np.arange(len(images)), most=10)
+    found = [read_images(each, PoolReader(store, manifest)) for each in tasks]
+    assert max(len(each) for each in found) <= 2 * 10
+    read = pa.concat_tables(found)
+    assert np.array_equal(read["sample_id"], np.arange(len(images)))
+    assert (images_of(read["image"], *SHAPE) == images).all()
+
+
 def test_a_share_of_nothing_is_asked_of_nobody(tmp_path: Path) -> None:
     store = Location(str(tmp_path))
     assert requests(PoolReader(store, _pool(store, 1)[0]), np.empty(0, np.int64), most=10) == []
