@@ -97,16 +97,16 @@ def _pixels(plan: WorkerPlan, context: _StoreContext) -> Iterator[Pixels]:
         )
     facts = f"{need / 2**20:,.1f} MiB of images, {room / 2**20:,.1f} MiB of room on {context.device}"
     held = AT_MOST * min(need, task.window * math.prod(shape[1:])) // dist.world_size()
-    # A pool of few windows is held nearly whole, or more, by who streams it in the same memory.
+    # On a CPU a pool of few windows would take as much memory, or more, as a stream.
     saves = limit is not None or context.device.type == "cuda" or held < need
     # All alike: who keeps the pool sends no images, and who streams it waits for them.
     if dist.everywhere(need <= room or not saves, context.device):
-        context.say(f"pool kept in memory: {facts}")
+        context.say(f"pool kept in memory: {facts}{'' if saves else '; to stream it would take as much'}")
         yield ResidentPixels.of_parts(PoolReader(plan.store, manifest).row_groups(), shape, context.device)
         return
     context.say(
-        f"pool streamed: {facts}{', or another worker has less' if need <= room else ''}; windows of "
-        f"{held / 2**20:,.1f} MiB a worker, at most; where memory runs out, lower pretrain.shuffle_gib"
+        f"pool streamed: {facts}{', but not everywhere' if need <= room else ''}; a worker holds windows of up to "
+        f"{held / 2**20:,.1f} MiB; where memory runs out, lower pretrain.shuffle_gib"
     )
     checkpoint = context.restore()
     done = 0 if checkpoint is None else len(checkpoint.facts["history"])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +15,12 @@ import torch
 
 from pipeline import dist
 from pipeline.artifacts import PoolManifest, image_column, pool_schema
+from pipeline.config import PretrainConfig
+from pipeline.context import LocalContext
 from pipeline.data.sampler import BLOCK, Sampler
+from pipeline.moco.task import PretrainTask
 from pipeline.moco.train import Pixels, parts_of_batch
+from pipeline.on_ray.plan import WorkerPlan
 from pipeline.storage import Location
 
 SHAPE = (4, 5, 3)
@@ -176,6 +182,27 @@ def test_a_stream_leaves_others_their_share_and_may_wait_for_hours(monkeypatch: 
     assert share == pytest.approx(ray.cluster_resources()["object_store_memory"] / 16, rel=1e-6)
     assert stream.context.execution_no_progress_timeout_s == -1
     assert ray.data.DataContext.get_current().execution_no_progress_timeout_s > 0  # of this stream alone
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_pool_is_streamed_where_that_saves_memory(
+    pool: tuple[Location, PoolManifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three windows of 1,024 images are less than 3,149; three of 1,050 are not, nor is one of them all."""
+    import ray.train
+
+    from pipeline.on_ray import training_worker
+    from pipeline.on_ray.stream import StreamedPixels
+
+    store, manifest = pool
+    monkeypatch.setattr(training_worker.devices, "free_bytes", lambda _: 1000)
+    monkeypatch.setattr(ray.train, "get_context", lambda: SimpleNamespace(get_local_world_size=lambda: 1))
+    config = PretrainConfig(batch_size=96, bn_splits=4)
+    for window, limit, streamed in ((1024, None, True), (1050, None, False), (10**6, None, False), (1050, 0.0, True)):
+        task = PretrainTask(replace(config, pool_memory_gib=limit), manifest.size, 3, 0, window)
+        plan, context = WorkerPlan(task, store, manifest, "run", "files"), LocalContext()
+        with training_worker._pixels(plan, context) as pixels:  # type: ignore[arg-type]
+            assert isinstance(pixels, StreamedPixels) == streamed, (window, limit)
 
 
 def _threads() -> list[str]:
