@@ -33,12 +33,16 @@ _WORKER_CPUS = 0.5
 def check_workers(config: RunConfig) -> None:
     """Raise InputError for more workers than can ever start: Ray Train would wait for them without a word.
 
-    On CPUs one worker's share is left for those who read for them.
+    One worker's share of the CPUs is left for those who read for them, who would not start either.
     """
-    have, cpus = gpus(), ray.cluster_resources().get("CPU", 0)
-    most = have or max(1, int(cpus / _WORKER_CPUS) - 1)
+    have, there = gpus(), ray.cluster_resources()
+    cpus = there.get("CPU", 0)
+    most = max(1, int(cpus / _WORKER_CPUS) - 1)
+    if have:
+        # How many CPUs come with GPUs that are still to start, nobody knows.
+        most = min(have, most) if there.get("GPU", 0) >= have else have
     if config.workers > most:
-        what = f"{have} GPUs" if have else f"{cpus:.0f} CPUs and no GPU"
+        what = f"{have} GPUs and {cpus:.0f} CPUs" if have else f"{cpus:.0f} CPUs and no GPU"
         raise InputError(f"{config.workers} workers cannot train on {what}; use --workers {most} or fewer.")
 
 
