@@ -67,7 +67,7 @@ class Layout:
     """Where each sample of a pool lies, so that nobody has to open its files to find out.
 
     A split's file number n holds ids ``n * rows_per_file`` and on, ascending, in row groups of ``rows_per_group``; the
-    last of a file and the last file may be shorter.
+    last of a file and the last file may be shorter. A reader looks there first, and trusts the ids that it finds.
     """
 
     rows_per_file: int

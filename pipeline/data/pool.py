@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from typing import Protocol
@@ -103,16 +103,14 @@ class PoolReader:
         """
         wanted, place = self._wanted(ids, split)
         images = np.empty((len(wanted), *self._shape), np.uint8)
-        if groups is None:
-            groups = self._index(split).holding(wanted)
-        for at, rows, table in self._rows(wanted, groups, "image"):
+        for at, rows, table in self._rows(wanted, split, "image", groups):
             images[at] = images_of(table["image"], *self._shape)[rows]
         return images if _is_identity(place) else images[place]
 
     def row_groups(self, split: str = "train") -> Iterator[tuple[Int64, Uint8]]:
         """Every sample of the split once, as they lie in the files: (ids (m,), images (m, H, W, C))."""
         ids = np.arange(self.manifest.splits[split])
-        for at, rows, table in self._rows(ids, self._index(split).holding(ids), "image"):
+        for at, rows, table in self._rows(ids, split, "image"):
             yield at, images_of(table["image"], *self._shape)[rows]
 
     def row_groups_with(self, ids: Int64, split: str = "train") -> list[RowGroup]:
@@ -127,10 +125,9 @@ class PoolReader:
             ValueError: an id that the split does not have.
         """
         wanted, place = self._wanted(ids, split)
-        groups = self._index(split).holding(wanted)
         found = [
             (at, table["key"] if len(rows) == len(table) else table["key"].take(pa.array(rows)))
-            for at, rows, table in self._rows(wanted, groups, "key")
+            for at, rows, table in self._rows(wanted, split, "key")
         ]
         row_of = np.empty(len(wanted), np.int64)
         row_of[np.concatenate([np.empty(0, np.int64), *(at for at, _ in found)])] = np.arange(len(wanted))
@@ -161,22 +158,32 @@ class PoolReader:
         there[ids] = True
         return np.flatnonzero(there), np.cumsum(there)[ids] - 1
 
-    def _rows(self, wanted: Int64, groups: Sequence[RowGroup], column: str) -> Iterator[tuple[Int64, Int64, pa.Table]]:
+    def _rows(
+        self, wanted: Int64, split: str, column: str, groups: Sequence[RowGroup] | None = None
+    ) -> Iterator[tuple[Int64, Int64, pa.Table]]:
         """Piece by piece: (places among ``wanted``, the rows that go there, the piece's table).
 
         A piece is a row group; of keys, which are small, all that is wanted of a file.
         """
-        found = 0
+        if groups is None:
+            groups = self._index(split).holding(wanted)
+        missing = np.ones(len(wanted), bool)
         for file, of_file in groupby(groups, lambda group: group.file):
-            opened, numbers = self._open(file), [group.number for group in of_file]
+            opened = self._open(file)
+            numbers = [group.number for group in of_file if group.number < opened.num_row_groups]
             for piece in [numbers] if column == "key" else [[number] for number in numbers]:
                 table = opened.read_row_groups(piece, columns=["sample_id", column])
                 ids = np.asarray(table["sample_id"])
                 at = np.searchsorted(wanted, ids)
                 rows = np.flatnonzero((at < len(wanted)) & (wanted[np.minimum(at, len(wanted) - 1)] == ids))
-                found += len(rows)
+                missing[at[rows]] = False
                 yield at[rows], rows, table
-        assert found == len(wanted), f"{found} of {len(wanted)} samples are in {self.manifest.folder}"
+        rest = np.flatnonzero(missing)
+        if len(rest):
+            assert self.manifest.layout is not None, f"{len(rest)} samples are not in {self.manifest.folder}"
+            # Somebody has written its files anew: what their footers say counts.
+            for at, rows, table in self._by_footers._rows(wanted[rest], split, column):
+                yield rest[at], rows, table
 
     def _index(self, split: str) -> _Index:
         if self.manifest.layout is not None:
@@ -193,6 +200,10 @@ class PoolReader:
     @cached_property
     def _known(self) -> dict[str, _Found]:
         return {}
+
+    @cached_property
+    def _by_footers(self) -> PoolReader:
+        return PoolReader(self.store, replace(self.manifest, layout=None))
 
     def _groups_of(self, file: str) -> list[RowGroup]:
         """The id range of each row group, from the file's statistics; unknown ranges are all ids."""

@@ -232,11 +232,28 @@ def test_the_layout_says_what_the_footers_say(tmp_path: Path, size: int, sizes: 
         assert stated.row_groups_with(chosen) == found.row_groups_with(chosen)
 
 
-def test_a_wrong_layout_is_no_wrong_image(tmp_path: Path, images: np.ndarray) -> None:
+@pytest.mark.parametrize("rows", [1, 7, 50], ids=["more row groups than stated", "others", "fewer"])
+def test_files_that_were_written_anew_are_read_by_their_footers(tmp_path: Path, images: np.ndarray, rows: int) -> None:
     store = Location(str(tmp_path))
-    wrong = dataclasses.replace(ingest_by_hand(store, images), layout=Layout(16, 4))
-    with pytest.raises(AssertionError, match="0 of 1 samples are in p"):
-        PoolReader(store, wrong).images(np.array([4]))
+    manifest = ingest_by_hand(store, images)
+    for file in (tmp_path / "p/train").iterdir():
+        table = pq.read_table(file)
+        pq.write_table(table.take(RNG.permutation(len(table))), file, row_group_size=rows)
+    reader, ids = PoolReader(store, manifest), np.array([40, 2, 33, 2])
+    assert (reader.images(ids) == images[ids]).all()
+    assert (reader.images(ids, groups=reader.row_groups_with(ids)) == images[ids]).all()
+    assert reader.keys(ids).to_pylist() == [str(number) for number in ids]
+    seen = np.concatenate([each for each, part in reader.row_groups() if (part == images[each]).all()])
+    assert np.array_equal(np.sort(seen), np.arange(50))
+
+
+def test_a_sample_that_is_nowhere_is_said(tmp_path: Path, images: np.ndarray) -> None:
+    store = Location(str(tmp_path))
+    manifest = ingest_by_hand(store, images)
+    file = tmp_path / "p/train" / Layout.name(1)
+    pq.write_table(pq.read_table(file).slice(3), file)
+    with pytest.raises(AssertionError, match="2 samples are not in p"):
+        PoolReader(store, manifest).images(np.array([3, 16, 17, 30]))
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["layout stated", "layout found"])
