@@ -31,8 +31,8 @@ from pipeline.storage import Location
 
 _BYTES_PER_READ = 64 << 20
 """Of one task's images, whatever their size."""
-AT_MOST = 3
-"""Windows that are held: two that a batch lies in (more, where it is larger than one), and the next."""
+WINDOWS_HELD = 3
+"""At a time: two that a batch lies in (more, where it is larger than one), and the next."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from pipeline import device as devices
 from pipeline import dist
 from pipeline.artifacts import CONFIDENCE_SCHEMA, fingerprint
 from pipeline.checkpoint import Checkpoint, CheckpointWriter
+from pipeline.context import Context
 from pipeline.data.pool import PoolReader
 from pipeline.machine import cores
 from pipeline.moco.confidence import ConfidenceAccumulator
@@ -25,7 +26,7 @@ from pipeline.moco.resident import ResidentPixels
 from pipeline.moco.train import Pixels, pretrain
 from pipeline.on_ray.plan import CHECKPOINT, CONFIDENCE, HISTORY, KEPT, WEIGHTS, WorkerPlan
 from pipeline.on_ray.session import quieten
-from pipeline.on_ray.stream import AT_MOST, StreamedPixels
+from pipeline.on_ray.stream import WINDOWS_HELD, StreamedPixels
 from pipeline.progress import say
 
 
@@ -80,7 +81,7 @@ class _StoreContext:
 
 
 @contextlib.contextmanager
-def _pixels(plan: WorkerPlan, context: _StoreContext) -> Iterator[Pixels]:
+def _pixels(plan: WorkerPlan, context: Context) -> Iterator[Pixels]:
     """Fits in memory, everywhere: keep it on the device. Does not fit: stream it."""
     manifest, task = plan.manifest, plan.task
     shape = (manifest.size, manifest.height, manifest.width, manifest.channels)
@@ -96,12 +97,12 @@ def _pixels(plan: WorkerPlan, context: _StoreContext) -> Iterator[Pixels]:
             f"{manifest.width}; where memory runs out, lower pretrain.batch_size or raise pretrain.bn_splits"
         )
     facts = f"{need / 2**20:,.1f} MiB of images, {room / 2**20:,.1f} MiB of room on {context.device}"
-    held = AT_MOST * min(need, task.window * math.prod(shape[1:])) // dist.world_size()
+    held = WINDOWS_HELD * min(need, task.window * math.prod(shape[1:])) // dist.world_size()
     # On a CPU a pool of few windows would take as much memory, or more, as a stream.
     saves = limit is not None or context.device.type == "cuda" or held < need
     # All alike: who keeps the pool sends no images, and who streams it waits for them.
     if dist.everywhere(need <= room or not saves, context.device):
-        context.say(f"pool kept in memory: {facts}{'' if saves else '; to stream it would take as much'}")
+        context.say(f"pool kept in memory: {facts}{'' if need <= room else '; to stream it would take as much'}")
         yield ResidentPixels.of_parts(PoolReader(plan.store, manifest).row_groups(), shape, context.device)
         return
     context.say(

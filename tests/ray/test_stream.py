@@ -18,6 +18,7 @@ from pipeline.artifacts import PoolManifest, image_column, pool_schema
 from pipeline.config import PretrainConfig
 from pipeline.context import LocalContext
 from pipeline.data.sampler import BLOCK, Sampler
+from pipeline.moco.resident import ResidentPixels
 from pipeline.moco.task import PretrainTask
 from pipeline.moco.train import Pixels, parts_of_batch
 from pipeline.on_ray.plan import WorkerPlan
@@ -201,8 +202,8 @@ def test_a_pool_is_streamed_where_that_saves_memory(
     for window, limit, streamed in ((1024, None, True), (1050, None, False), (10**6, None, False), (1050, 0.0, True)):
         task = PretrainTask(replace(config, pool_memory_gib=limit), manifest.size, 3, 0, window)
         plan, context = WorkerPlan(task, store, manifest, "run", "files"), LocalContext()
-        with training_worker._pixels(plan, context) as pixels:  # type: ignore[arg-type]
-            assert isinstance(pixels, StreamedPixels) == streamed, (window, limit)
+        with training_worker._pixels(plan, context) as pixels:
+            assert isinstance(pixels, StreamedPixels if streamed else ResidentPixels), (window, limit)
 
 
 def _threads() -> list[str]:
