@@ -18,7 +18,7 @@ def cluster_job(config: RunConfig, store: Location) -> None:
     """One stage of ``jobs.select``."""
     embedded = required(config, store, "embeddings")
     clusters_for(config, embedded["size"])
-    with ray_session(say):
+    with ray_session(say, store):
         check_backend(config)
         clustered = run_cluster(config, store, embedded, say)
     save_config(config, store)

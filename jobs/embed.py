@@ -18,7 +18,7 @@ from pipeline.storage import Location
 def embed_job(config: RunConfig, store: Location) -> None:
     """One stage of ``jobs.select``."""
     trained = required(config, store, "pretrain")
-    with ray_session(say):
+    with ray_session(say, store):
         embedded = run_embed(config, store, ingested(config, store), trained, say)
     save_config(config, store)
     print(

@@ -17,7 +17,7 @@ from pipeline.storage import Location
 def ingest_job(config: RunConfig, store: Location) -> None:
     """One stage of ``jobs.select``."""
     checked(config.ingest)  # bad settings are told at once, before Ray starts
-    with ray_session(say):
+    with ray_session(say, store):
         pool = ingest(config, store, say)
     save_config(config, store)
     print(

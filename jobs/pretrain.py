@@ -16,7 +16,7 @@ from pipeline.storage import Location
 
 def pretrain_job(config: RunConfig, store: Location) -> None:
     """One stage of ``jobs.select``."""
-    with ray_session(say):
+    with ray_session(say, store):
         check_workers(config)
         trained = run_pretrain(config, store, ingested(config, store), say)
     save_config(config, store)

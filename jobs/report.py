@@ -21,7 +21,7 @@ STAGES = ("pretrain", "embeddings", "clusters", "query")
 def report_job(config: RunConfig, store: Location) -> None:
     """One stage of ``jobs.select``."""
     results = {stage: required(config, store, stage) for stage in STAGES}
-    with ray_session(say):
+    with ray_session(say, store):
         pool = ingested(config, store)
         page = run_report(config, store, pool, results, say)
     print(
@@ -33,7 +33,7 @@ def report_job(config: RunConfig, store: Location) -> None:
 def paper_job(config: RunConfig, store: Location) -> None:
     """``--paper``: of a run as far as it is, and of its benchmark and cycles."""
     pool = ingested(config, store)
-    with ray_session(say):
+    with ray_session(say, store):
         page = run_paper_report(config, store, pool, say)
     print(f"\nThe paper's tables and figures\n  {store.show(page)}")
 

@@ -39,7 +39,7 @@ def select(config: RunConfig, store: Location) -> None:
     check_splits(config.pretrain, config.workers)
     check_query(config)
     importing, compiling = warm_up()
-    with ray_session(say):
+    with ray_session(say, store):
         importing.join()
         check_backend(config)
         check_workers(config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -10,11 +11,22 @@ _CONTAINERS = (
     ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
 )
 """Control groups, version 2 and 1: limit, use, and where it says how much of the use is only a cache of files."""
+_SHARES = (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"))
+"""Where they say how much of all cores' time, likewise: microseconds of so many."""
 
 
-def cores() -> int:
+def cores(root: Path = Path("/")) -> int:
     """CPU cores that this process may use; a container or taskset may allow fewer than there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for names in _SHARES:
+        group = root / "sys/fs/cgroup"
+        try:
+            quota, period = (int(word) for name in names for word in (group / name).read_text().split())
+        except (OSError, ValueError):  # no such version, or "max": no limit
+            continue
+        if quota > 0:  # -1 is no limit
+            here = min(here, math.ceil(quota / period))
+    return here
 
 
 def free_memory(root: Path = Path("/")) -> int:

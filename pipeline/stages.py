@@ -74,7 +74,8 @@ class Stage:
                 self.store.delete_file(f"{self.folder}/settings.json")
             raise
         finally:
-            if published.get("files") != files:
+            # The store is asked: it may have taken done.json, and then the answer was lost, or this job was stopped.
+            if files not in (published.get("files"), (finished(self.store, self.folder) or {}).get("files")):
                 self.store.delete_folder(files)
         return published
 

@@ -39,6 +39,10 @@ from pipeline.errors import InputError
 _NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError, ProfileNotFound, CredentialRetrievalError)
 _GROUP_BYTES = 8 << 20
 """Of a Parquet row group's values, as in a pool's files."""
+_TRIES = 10
+"""Of a request for a file on S3, each a while after the last: seconds of a busy store must not end a job of hours."""
+_TEMPORARY = ".tmp-"
+"""Begins the name of a file that is being written. Who is killed meanwhile leaves it; nobody reads it."""
 _CONFLICT_SECONDS = 0.1
 """Between two tries where S3 says that another conditional put of the same key is under way."""
 
@@ -51,6 +55,10 @@ class Location:
 
     def __post_init__(self) -> None:
         _ = self.root  # resolved here and now: the working directory of a worker may be another
+
+    def __getstate__(self) -> dict[str, Any]:
+        """No connection: pyarrow's, sent to another process, forgets how often it should try again."""
+        return {"uri": self.uri, "root": self.root}
 
     @cached_property
     def is_s3(self) -> bool:
@@ -71,7 +79,9 @@ class Location:
             return pafs.LocalFileSystem()
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         return pafs.S3FileSystem(
-            region=boto3.session.Session().region_name or "us-east-1", endpoint_override=endpoint or None
+            region=boto3.session.Session().region_name or "us-east-1",
+            endpoint_override=endpoint or None,
+            retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=_TRIES),
         )
 
     def path(self, name: str = "") -> str:
@@ -97,13 +107,13 @@ class Location:
         return bool(self.filesystem.get_file_info(self.path(name)).is_file)
 
     def files(self, name: str = "") -> list[tuple[str, int, int]]:
-        """All files below folder ``name``: (name relative to it, bytes, modification time in ns), sorted by name."""
+        """All whole files below folder ``name``: (name relative to it, bytes, modification time in ns), by name."""
         base = self.path(name)
         selector = pafs.FileSelector(base, recursive=True, allow_not_found=True)
         return sorted(
             (info.path[len(base) :].lstrip("/"), info.size, info.mtime_ns or 0)
             for info in self.filesystem.get_file_info(selector)
-            if info.is_file
+            if info.is_file and not info.base_name.startswith(_TEMPORARY)
         )
 
     def walk(self, name: str = "") -> Iterator[tuple[str, int, int]]:
@@ -381,7 +391,7 @@ def _temporary_beside(path: str) -> Iterator[Path]:
     """An empty file in the folder of ``path``, made where missing; gone after the block unless it was moved."""
     folder = os.path.dirname(path)
     os.makedirs(folder, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=folder, prefix=".tmp-")
+    handle, name = tempfile.mkstemp(dir=folder, prefix=_TEMPORARY)
     os.close(handle)
     temporary = Path(name)
     try:

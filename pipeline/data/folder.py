@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
+import socket
 from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,6 +25,7 @@ UNREAD = frozenset({".dcm", ".dicom", ".nii", ".gz", ".webp", ".gif", ".jp2", ".
 DICOM identifier or of a name, and is for no log."""
 _BATCH = 65_536
 _GREY_SAMPLE = 64
+_SIGHT_SAMPLE = 8
 _READERS = 8
 _READ_AHEAD_BYTES = 64 << 20
 _LARGEST_PIXEL = 8
@@ -120,17 +122,30 @@ class FolderSource:
         try:
             return self.location.read_bytes(key)
         except FileNotFoundError:
+            self._check_sight()
             return UnreadableImageError("the file has gone since it was listed")
         except PermissionError:
             return UnreadableImageError("may not be read (permission denied)")
         except pa.ArrowInvalid as error:
             return UnreadableImageError(f"its name cannot be used: {error}")
 
-    def _sample_is_grey(self) -> bool:
+    def _check_sight(self) -> None:
+        """Raise InputError where this machine sees nothing of the folder: a mount may be missing, or have gone."""
+        keys = self.keys("train", self._spread(_SIGHT_SAMPLE))
+        if not any(self.location.is_file(key) for key in keys):
+            raise InputError(
+                f"'{self.location.uri}' was listed with {self.listing.num_rows} images, and on the machine "
+                f"'{socket.gethostname()}' they are not there; mount it on every node, then start the job again."
+            )
+
+    def _spread(self, count: int) -> Int64:
+        """Positions of as many files, spread over the folder."""
         total = self.listing.num_rows
-        sample = np.unique(np.linspace(0, total - 1, min(total, _GREY_SAMPLE)).astype(np.int64))
+        return np.unique(np.linspace(0, total - 1, min(total, count)).astype(np.int64))
+
+    def _sample_is_grey(self) -> bool:
         readable = False
-        for _, _, data in self._files(sample):
+        for _, _, data in self._files(self._spread(_GREY_SAMPLE)):
             try:
                 if isinstance(data, bytes) and not is_grey(data, self.max_pixels):
                     return False

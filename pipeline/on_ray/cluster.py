@@ -15,6 +15,7 @@ from pipeline.cluster.umap2d import umap2d
 from pipeline.config import ClusterConfig, RunConfig, store_flag
 from pipeline.errors import InputError
 from pipeline.on_ray.embeddings import all_features, embeddings_stream, features_in_id_order
+from pipeline.on_ray.failures import bad_input_as_itself
 from pipeline.on_ray.session import gpus, only_this_machine, quieten
 from pipeline.stages import Stage, run_folder
 from pipeline.storage import Location
@@ -89,7 +90,7 @@ def run_cluster(
             # As a task, so that it runs where the GPU is, not where the job was submitted.
             on_gpu = gpus() > 0 and config.cluster.backend != "sklearn"
             task = ray.remote(num_cpus=0.5, num_gpus=1 if on_gpu else 0, max_retries=1)(_cluster)
-            done = ray.get(task.remote(*arguments))
+            done = bad_input_as_itself(lambda: ray.get(task.remote(*arguments)))
         say(f"{k} clusters by {done['backend']}: {done['reason']}")
         return done
 

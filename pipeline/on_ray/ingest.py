@@ -16,7 +16,6 @@ from typing import Any
 
 import pyarrow as pa
 import ray
-from ray.exceptions import RayError
 
 from pipeline.artifacts import DUPLICATES_COLUMNS, REJECTED_COLUMNS, Layout, PoolManifest
 from pipeline.config import IngestConfig, RunConfig
@@ -33,6 +32,7 @@ from pipeline.data.staging import (
     write_pool_file,
 )
 from pipeline.errors import InputError
+from pipeline.on_ray.failures import bad_input_as_itself
 from pipeline.on_ray.follow import follow
 from pipeline.stages import Stage, finished
 from pipeline.storage import Location
@@ -173,6 +173,10 @@ def _make(job: _Job, source: str, pool: str, survey: _Survey, say: Callable[[str
     ).to_dict()
 
 
+def _get(ref: Any) -> Any:
+    return bad_input_as_itself(lambda: ray.get(ref))
+
+
 def _say_outcome(job: _Job, settled: _Settled, shape: Shape, say: Callable[[str], None]) -> None:
     say(f"{settled.splits['train']} images of {' x '.join(map(str, shape))} in {job.store.show(job.folder)}")
     for count, what, name in (
@@ -197,7 +201,7 @@ def _stage_all(
     pieces = _get(ray.remote(_pieces).remote(job.source, list(splits), sizes.staged))
     items = ray.data.from_items(pieces, override_num_blocks=len(pieces))
     staged = items.map_batches(_stage, batch_size=1, fn_kwargs={"job": job, "sizes": sizes, "shape": shape})
-    return _run(lambda: follow(staged, "read", sum(splits.values()), say))
+    return bad_input_as_itself(lambda: follow(staged, "read", sum(splits.values()), say))
 
 
 def _write_all(
@@ -211,7 +215,9 @@ def _write_all(
     ]
     items = ray.data.from_items(files, override_num_blocks=len(files))
     write = {"job": job, "positions": positions, "sizes": sizes, "shape": shape}
-    _run(lambda: follow(items.map_batches(_write, batch_size=1, fn_kwargs=write), "write", len(files), say))
+    bad_input_as_itself(
+        lambda: follow(items.map_batches(_write, batch_size=1, fn_kwargs=write), "write", len(files), say)
+    )
 
 
 # ---- in the workers ----------------------------------------------------------------------
@@ -291,26 +297,3 @@ def _write(batch: dict[str, Any], job: _Job, positions: Any, sizes: Sizes, shape
         rows = all_positions[split].slice(first, stop - first)
         write_pool_file(job.store, job.staged, name, split, rows, first, sizes, shape)
     return {"first": batch["first"]}
-
-
-# ---- errors ------------------------------------------------------------------------------
-
-
-def _get(ref: Any) -> Any:
-    return _run(lambda: ray.get(ref))
-
-
-def _run(call: Callable[[], Any]) -> Any:
-    """``call``; bad input that a worker met is raised here as itself, without the worker's traceback."""
-    try:
-        return call()
-    except (RayError, InputError) as error:
-        raise _input_error(error) or error from None
-
-
-def _input_error(error: BaseException | None) -> InputError | None:
-    while error is not None:
-        if type(error) is InputError:
-            return error
-        error = getattr(error, "cause", None) or error.__cause__
-    return None

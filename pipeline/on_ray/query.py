@@ -141,7 +141,7 @@ def _query(
         )
     if "features" in order_by.needs:
         embedded = results["embeddings"]
-        with ray_session(say):
+        with ray_session(say, store):
             view = replace(view, features=all_features(store, embedded))
     most = emitted(order_by, config.query.budget, config.query.max_budget, pool.size)
     ids = order_by.query(view, most, config.seed)

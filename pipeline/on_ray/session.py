@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import ray
 import ray.data
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from pipeline.errors import InputError
 from pipeline.machine import cores
+from pipeline.storage import Location
 
 AUTOSCALED_GPUS = "autoscaled_gpus"
 """The head's resource in cluster.yaml that tells of GPU nodes which start at none: Ray itself does not."""
@@ -21,8 +25,14 @@ _QUIET = {"RAY_DATA_DISABLE_PROGRESS_BARS": "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_
 
 
 @contextmanager
-def ray_session(say: Callable[[str], None]) -> Iterator[None]:
+def ray_session(say: Callable[[str], None], store: Location | None = None) -> Iterator[None]:
     """Ray for the time of the block; a Ray that runs already is joined and left running.
+
+    Args:
+        store: what the block works on; every node has to see it.
+
+    Raises:
+        InputError: one does not.
 
     Under ``ray job submit`` (or with RAY_ADDRESS set) that is the cluster; otherwise an embedded one
     with this machine's cores, no dashboard and no telemetry. Token authentication is Ray's own setting
@@ -41,10 +51,38 @@ def ray_session(say: Callable[[str], None]) -> Iterator[None]:
     context.use_datasource_v2 = False
     quieten()
     try:
+        if store is not None and not store.is_s3:
+            _check_seen_everywhere(store, say)
         yield
     finally:
         if ours:
             ray.shutdown()
+
+
+def _check_seen_everywhere(store: Location, say: Callable[[str], None]) -> None:
+    """Raise InputError where a store that is a directory is not the same one on every node."""
+    if ray.cluster_resources().get(AUTOSCALED_GPUS):
+        say(f"the store '{store.show()}' is a directory, which nodes that start later must see too; --store takes S3")
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    if len(nodes) == 1:
+        return
+    probe, look = f".seen-{uuid.uuid4().hex[:8]}", ray.remote(num_cpus=0)(_sees)
+    on = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
+    store.write_bytes(probe, b"hacon")
+    try:
+        seen = ray.get([look.options(scheduling_strategy=node).remote(store, probe) for node in on])
+    finally:
+        store.delete_file(probe)
+    blind = [node["NodeManagerHostname"] for node, sees in zip(nodes, seen, strict=True) if not sees]
+    if blind:
+        raise InputError(
+            f"The store '{store.show()}' is a directory that {len(blind)} of {len(nodes)} nodes do not see "
+            f"('{blind[0]}' is one); give one on S3 with --store s3://BUCKET/PREFIX, or a folder that all nodes mount."
+        )
+
+
+def _sees(store: Location, name: str) -> bool:
+    return store.is_file(name)
 
 
 def quieten() -> None:

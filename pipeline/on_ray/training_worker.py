@@ -16,7 +16,6 @@ from pipeline import device as devices
 from pipeline import dist
 from pipeline.artifacts import CONFIDENCE_SCHEMA, fingerprint
 from pipeline.checkpoint import Checkpoint, CheckpointWriter
-from pipeline.context import Context
 from pipeline.data.pool import PoolReader
 from pipeline.machine import cores
 from pipeline.moco.confidence import ConfidenceAccumulator
@@ -54,9 +53,19 @@ class _StoreContext:
         self.device = ray.train.torch.get_device()
         self._store, self._file = plan.store, f"{plan.folder}/{CHECKPOINT}"
         self._writer = CheckpointWriter(lambda: self._store.writing(self._file))
+        self._looked_at: Checkpoint | None = None
+
+    def epochs_done(self) -> int:
+        """Of the checkpoint that ``restore`` will give, though another job may put a later one in its place."""
+        self._looked_at = self._last()
+        return 0 if self._looked_at is None else len(self._looked_at.facts["history"])
 
     def restore(self) -> Checkpoint | None:
-        """The last checkpoint on the store."""
+        """The last checkpoint on the store, or the one that was looked at before, which is not held any longer."""
+        checkpoint, self._looked_at = self._looked_at, None
+        return checkpoint or self._last()
+
+    def _last(self) -> Checkpoint | None:
         if not self._store.exists(self._file):
             return None
         with self._store.reading(self._file) as path:
@@ -81,7 +90,7 @@ class _StoreContext:
 
 
 @contextlib.contextmanager
-def _pixels(plan: WorkerPlan, context: Context) -> Iterator[Pixels]:
+def _pixels(plan: WorkerPlan, context: _StoreContext) -> Iterator[Pixels]:
     """Fits in memory, everywhere: keep it on the device. Does not fit: stream it."""
     manifest, task = plan.manifest, plan.task
     shape = (manifest.size, manifest.height, manifest.width, manifest.channels)
@@ -109,9 +118,9 @@ def _pixels(plan: WorkerPlan, context: Context) -> Iterator[Pixels]:
         f"pool streamed: {facts}{', but not everywhere' if need <= room else ''}; a worker holds windows of up to "
         f"{held / 2**20:,.1f} MiB; where memory runs out, lower pretrain.shuffle_gib"
     )
-    checkpoint = context.restore()
-    done = 0 if checkpoint is None else len(checkpoint.facts["history"])
-    stream = StreamedPixels(plan.store, manifest, task.sampler, done, task.config.epochs, context.device)
+    stream = StreamedPixels(
+        plan.store, manifest, task.sampler, context.epochs_done(), task.config.epochs, context.device
+    )
     with contextlib.closing(stream):
         yield stream
 

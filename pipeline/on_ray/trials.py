@@ -101,7 +101,7 @@ def run_missing(
     if not left:
         say(f"all {len(done)} trials are done: {store.show(trials.folder)}")
         return {}
-    with ray_session(say):
+    with ray_session(say, store):
         share = _share(settings)
         queries = [query for spec in left.values() for query in trials.choices(spec)]
         unmade = make_parts(trials.evaluation, parts_of(trials.evaluation, queries, orders), say)

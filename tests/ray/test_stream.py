@@ -16,7 +16,6 @@ import torch
 from pipeline import dist
 from pipeline.artifacts import PoolManifest, image_column, pool_schema
 from pipeline.config import PretrainConfig
-from pipeline.context import LocalContext
 from pipeline.data.sampler import BLOCK, Sampler
 from pipeline.moco.resident import ResidentPixels
 from pipeline.moco.task import PretrainTask
@@ -190,7 +189,7 @@ def test_a_pool_is_streamed_where_that_saves_memory(
     pool: tuple[Location, PoolManifest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three windows of 1,024 images are less than 3,149; three of 1,050 are not, nor is one of them all."""
-    import ray.train
+    import ray.train.torch
 
     from pipeline.on_ray import training_worker
     from pipeline.on_ray.stream import StreamedPixels
@@ -198,11 +197,12 @@ def test_a_pool_is_streamed_where_that_saves_memory(
     store, manifest = pool
     monkeypatch.setattr(training_worker.devices, "free_bytes", lambda _: 1000)
     monkeypatch.setattr(ray.train, "get_context", lambda: SimpleNamespace(get_local_world_size=lambda: 1))
+    monkeypatch.setattr(ray.train.torch, "get_device", lambda: torch.device("cpu"))
     config = PretrainConfig(batch_size=96, bn_splits=4)
     for window, limit, streamed in ((1024, None, True), (1050, None, False), (10**6, None, False), (1050, 0.0, True)):
         task = PretrainTask(replace(config, pool_memory_gib=limit), manifest.size, 3, 0, window)
-        plan, context = WorkerPlan(task, store, manifest, "run", "files"), LocalContext()
-        with training_worker._pixels(plan, context) as pixels:
+        plan = WorkerPlan(task, store, manifest, "run", "files")
+        with training_worker._pixels(plan, training_worker._StoreContext(plan)) as pixels:
             assert isinstance(pixels, StreamedPixels if streamed else ResidentPixels), (window, limit)
 
 

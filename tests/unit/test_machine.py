@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.machine import free_memory
+from pipeline.machine import cores, free_memory
 
 MEMINFO = """MemTotal:       24000000 kB
 MemFree:          100000 kB
@@ -40,6 +40,25 @@ def test_a_container_allows_what_its_limit_leaves(tmp_path: Path, versions: tupl
 def test_caches_of_files_are_free(tmp_path: Path) -> None:
     assert free_memory(machine(tmp_path, {})) == 20_000_000 * 1024
     assert free_memory(machine(tmp_path, {"sys/fs/cgroup/memory.max": "max\n"})) == 20_000_000 * 1024
+
+
+@pytest.mark.parametrize(
+    ("files", "allowed"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 2),
+        ({"cpu.max": "50000 100000\n"}, 1),
+        ({"cpu.max": "max 100000\n"}, 8),
+        ({"cpu.max": "6400000 100000\n"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 8),
+        ({}, 8),
+    ],
+)
+def test_a_container_allows_a_share_of_the_cores(
+    tmp_path: Path, files: dict[str, str], allowed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
+    assert cores(machine(tmp_path, {f"sys/fs/cgroup/{name}": text for name, text in files.items()})) == allowed
 
 
 def test_this_machine() -> None:

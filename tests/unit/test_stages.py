@@ -121,6 +121,24 @@ def test_work_that_failed_counts_for_nothing_and_is_done_again(place: Location) 
     assert place.read_bytes(file) == b"1", "what the failed attempt wrote is gone"
 
 
+def test_a_result_stays_where_only_the_answer_was_lost(place: Location, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3 has taken done.json, and the connection breaks; or Ctrl-C comes right after."""
+    stage, work, put = stage_of(place), Work(place), Location.put_if_absent
+
+    def lost(self: Location, name: str, value: Any) -> bool:
+        done = put(self, name, value)
+        if name.endswith("/done.json"):
+            raise OSError("the connection was reset")
+        return done
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Location, "put_if_absent", lost)
+        with pytest.raises(OSError, match="reset"):
+            stage.run(work, silent)
+    kept = stage.run(never, silent)
+    assert place.read_bytes(f"{kept['files']}/file") == b"1"
+
+
 def test_the_result_is_published_after_the_work(place: Location) -> None:
     stage, seen = stage_of(place), list[tuple[bool, bool]]()
 

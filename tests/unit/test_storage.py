@@ -81,6 +81,16 @@ def test_files_and_walk_list_all_below_with_size_and_time(place: Location) -> No
     assert all(abs(one[2] - other[2]) < 1e9 for one, other in zip(walked, listed, strict=True))
 
 
+def test_what_a_killed_writer_left_is_no_file(tmp_path: Path) -> None:
+    store, table = Location(str(tmp_path)), pa.table({"sample_id": [1]})
+    with store.writing("tables/a.parquet") as path:
+        pq.write_table(table, path)
+        (begun,) = (tmp_path / "tables").glob(".*")
+    begun.write_bytes(b"")  # as it stays where nothing could clean up
+    assert [name for name, _, _ in store.files("tables")] == ["a.parquet"]
+    assert list(store.batches("tables", ["sample_id"], 10)) == [table] and store.read_table("tables") == table
+
+
 def test_tables(place: Location) -> None:
     table = pa.table({"sample_id": pa.array([3, 1, 2]), "key": ["c", "a", "b"], "wide": [b"x" * 50] * 3})
     place.write_table("one/part-0.parquet", table)
@@ -168,6 +178,8 @@ def test_a_location_travels_before_and_after_its_first_use(place: Location) -> N
     used = pickle.loads(pickle.dumps(place))
     assert fresh == place == used
     assert fresh.read_bytes("file") == used.read_bytes("file") == b"x"
+    # A connection that travels has pyarrow's own number of tries.
+    assert "filesystem" not in pickle.loads(pickle.dumps(place)).__dict__
 
 
 def test_opening_a_store_leaves_nothing_behind(place: Location) -> None:

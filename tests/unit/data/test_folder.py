@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,18 @@ def test_files_that_vanish_or_are_huge_are_rejected(scans: Path) -> None:
         "the file has gone since it was listed",
         "5000 bytes are more than any image of ingest.max_pixels = 600",
     ]
+
+
+@pytest.mark.parametrize("mount_point", [True, False])
+def test_a_machine_that_does_not_see_the_folder_rejects_no_images(scans: Path, mount_point: bool) -> None:
+    """Else a pool is what the nodes with the mount have read of it."""
+    source = opened(scans)
+    shutil.rmtree(scans)
+    if mount_point:
+        scans.mkdir()
+    for look in (lambda: read_all(source), source.shape):
+        with pytest.raises(InputError, match=r"listed with \d+ images, and on the machine '.*' they are not there"):
+            look()
 
 
 def test_a_pool_is_grey_where_all_of_it_is(tmp_path: Path) -> None:
