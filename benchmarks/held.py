@@ -208,7 +208,7 @@ def cluster(file: str, rows: int) -> tuple[float, float]:
             count = min(at_once, rows - start)
             yield np.fromfile(file, np.float32, count * DIMENSIONS, offset=offset).reshape(count, DIMENSIONS)
 
-    start, clock = sklearn_backend._start, list[float]()
+    start, clock = sklearn_backend.start_of_sample, list[float]()
 
     def timed(*arguments: Any) -> Float32:
         clock.append(time.process_time())
@@ -216,7 +216,7 @@ def cluster(file: str, rows: int) -> tuple[float, float]:
         clock.append(time.process_time())
         return found
 
-    with patch("pipeline.cluster.sklearn_backend._start", timed):
+    with patch("pipeline.cluster.sklearn_backend.start_of_sample", timed):
         kmeans_stream(chunks, CLUSTERS, seed=0)
     before, after = clock
     return (passes - 1) * rows / (time.process_time() - after), after - before

@@ -4,7 +4,8 @@ The loop is ``Pretraining.run_epoch`` of preset ``small`` on a resident pool of 
 both encoders, loss, queue, confidence at four temperatures, optimizer, the epoch's end. The bare step is what no
 implementation of MoCo can leave out: both encoders forward (the key encoder without gradient), backward, SGD with
 momentum; same model, dtype, layout and batch, on views made beforehand. It runs with the whole batch at once
-(ordinary batch norm) and in the loop's batch-norm splits; what counts is the faster of the two.
+(ordinary batch norm), in the loop's batch-norm splits one after the other, and in the loop's own lanes; what counts
+is the fastest of the three.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pipeline.data.keyed import sample_keys
 from pipeline.data.views import RGB, make_views
 from pipeline.machine import cores
 from pipeline.moco import train as loop
+from pipeline.moco.lanes import Lanes
 from pipeline.moco.model import MoCo
 from pipeline.moco.resident import ResidentPixels
 from pipeline.moco.task import PretrainTask
@@ -52,8 +54,7 @@ class BareStep:
     def __init__(self, views: tuple[Tensor, Tensor], steps: int, splits: int, config: PretrainConfig) -> None:
         self.steps, self.device = steps, views[0].device
         self.parts = list(zip(*(view.chunk(splits) for view in views), strict=True))
-        model = MoCo(config.arch, config.projection_dim, config.queue_size, config.encoder_momentum, seed=0)
-        self.model = model.to(self.device)
+        self.model = self._build(config).to(self.device)
         self.dtype, _ = devices.choose_precision(config.precision, self.device)
         self.weights: list[Tensor] = list(self.model.query_encoder.parameters())
         self.stepped = self.weights
@@ -67,22 +68,61 @@ class BareStep:
             fused=True,
         )
 
+    def _build(self, config: PretrainConfig, **more: int) -> MoCo:
+        return MoCo(config.arch, config.projection_dim, config.queue_size, config.encoder_momentum, seed=0, **more)
+
+    def gradients(self) -> None:
+        """Forward and backward; leaves them at the weights."""
+        self.model.query_encoder.zero_grad(set_to_none=True)
+        for first, second in self.parts:
+            with devices.autocast(self.device, self.dtype):
+                with torch.no_grad():
+                    key = self.model.key_encoder(second)
+                query = self.model.query_encoder(first)
+            # The least that has a gradient for every weight.
+            (-(query * key).mean()).backward()
+
     def __call__(self) -> None:
         for _ in range(self.steps):
-            self.model.query_encoder.zero_grad(set_to_none=True)
-            for first, second in self.parts:
-                with devices.autocast(self.device, self.dtype):
-                    with torch.no_grad():
-                        key = self.model.key_encoder(second)
-                    query = self.model.query_encoder(first)
-                # The least that has a gradient for every weight.
-                (-(query * key).mean()).backward()
+            self.gradients()
             if self.stepped is not self.weights:
                 for stepped, weight in zip(self.stepped, self.weights, strict=True):
                     assert weight.grad is not None
                     stepped.grad = loop.as_in_memory(weight.grad)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
+
+
+class BareInLanes(BareStep):
+    """The same, as the loop goes about its splits: side by side, with the gradients of large weights left for last."""
+
+    def __init__(self, views: tuple[Tensor, Tensor], steps: int, splits: int, config: PretrainConfig) -> None:
+        self.views, self.split_rows = views, len(views[0]) // splits
+        super().__init__(views, steps, splits, config)
+        self.lanes = Lanes(self.model, self.split_rows, len(views[0]), self.device)
+
+    def _build(self, config: PretrainConfig, **more: int) -> MoCo:
+        return super()._build(config, split_rows=self.split_rows)
+
+    def gradients(self) -> None:
+        first, second = self.views
+
+        def encode(model: MoCo, part: slice) -> Tensor:
+            with torch.no_grad(), devices.autocast(self.device, self.dtype):
+                return model.key_encoder(second[part])
+
+        def learn(model: MoCo, part: slice) -> None:
+            with devices.autocast(self.device, self.dtype):
+                query = model.query_encoder(first[part])
+            (-(query * keys[part]).mean()).backward()
+
+        keys = torch.cat(self.lanes.each(encode, second))
+        self.lanes.backward(learn, first)
+
+    def __call__(self) -> None:
+        self.lanes.begin_epoch()
+        super().__call__()
+        self.lanes.end_epoch()
 
 
 def two_views(pictures: Uint8, batch: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -104,9 +144,10 @@ def measure(steps: int = 8, rounds: int = 15) -> Row:
         "loop": resident,
         "whole": BareStep(views, steps, 1, task.config),
         "split": BareStep(views, steps, splits, task.config),
+        "lanes": BareInLanes(views, steps, splits, task.config),
     }
     seconds = alternate(candidates, rounds)
-    against = {bare: ratio(seconds, bare, "loop") for bare in ("whole", "split")}
+    against = {bare: ratio(seconds, bare, "loop") for bare in ("whole", "split", "lanes")}
     share = min(against.values())
     return Row(
         f"1. Training loop over the bare step (ResNet-18, 28x28x3, batch {BATCH}, queue {task.config.queue_size})",
@@ -117,7 +158,11 @@ def measure(steps: int = 8, rounds: int = 15) -> Row:
             (f"loop, pairs on {source}, {resident.training.precision_reason}", speed(seconds["loop"], resident.pairs)),
             ("bare step, the whole batch at once", speed(seconds["whole"], resident.pairs)),
             (f"bare step, in the loop's {splits} batch-norm splits", speed(seconds["split"], resident.pairs)),
-            ("loop over the bare step at once, in splits", f"{against['whole']:.3f}, {against['split']:.3f}"),
+            ("bare step, in the loop's lanes", speed(seconds["lanes"], resident.pairs)),
+            (
+                "loop over the bare step at once, in splits, in lanes",
+                ", ".join(f"{each:.3f}" for each in against.values()),
+            ),
             *where_it_goes(resident),
         ],
     )

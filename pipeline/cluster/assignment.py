@@ -23,6 +23,8 @@ A = TypeVar("A")
 B = TypeVar("B")
 BLOCK_ROWS = 4096
 """Rows compared with all centroids at once; bounds the float64 copies to 64 MiB at D = 2048."""
+_FLOATS_IN_CACHE = 1 << 15
+"""float64 numbers that are worked on at once where little is done to each."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,11 @@ def assign(chunks: Chunks, centroids: Float32) -> Assignment:
     return _fill_empty(chunks, Assignment(centroids.copy(), merged, np.concatenate(squared)))
 
 
-def in_order(call: Callable[[Float32], tuple[A, B]], blocks: Iterable[Float32]) -> Iterator[tuple[A, B]]:
+def in_order(call: Callable[[A], B], blocks: Iterable[A]) -> Iterator[B]:
     """``call`` of every block, on all cores, in the blocks' order; a few blocks are held at a time."""
     workers = cores()
     with ThreadPoolExecutor(workers) as pool:
-        ahead: deque[Future[tuple[A, B]]] = deque()
+        ahead: deque[Future[B]] = deque()
         for block in blocks:
             ahead.append(pool.submit(call, block))
             if len(ahead) > 2 * workers:
@@ -80,7 +82,8 @@ def float32_scores(rows: Float32, centroids: Float32) -> tuple[Float32, Float32,
     # About the centroids' mean, for less cancellation; any point will do, so it is one that float32 has exactly.
     middle = centroids.mean(axis=0, dtype=np.float64).astype(np.float32)
     near, around = rows - middle, centroids - middle
-    return np.einsum("kd,kd->k", around, around) / 2 - near @ around.T, near, around
+    score = near @ around.T
+    return np.subtract(np.einsum("kd,kd->k", around, around) / 2, score, out=score), near, around
 
 
 def _nearest(rows: Float32, centroids: Float32) -> tuple[Int64, Float64]:
@@ -115,8 +118,12 @@ def _error(rows: Float32, centroids: Float32) -> float:
 
 
 def _squared(rows: Float32, points: Float32) -> Float64:
-    gap = rows.astype(np.float64) - points
-    return np.asarray(np.einsum("nd,nd->n", gap, gap))
+    squared, few = np.empty(len(rows)), max(1, _FLOATS_IN_CACHE // rows.shape[1])
+    for start in range(0, len(rows), few):
+        here = slice(start, start + few)
+        gap = rows[here].astype(np.float64) - points[here if len(points) > 1 else slice(None)]
+        np.einsum("nd,nd->n", gap, gap, out=squared[here])
+    return squared
 
 
 def _fill_empty(chunks: Chunks, found: Assignment) -> Assignment:

@@ -10,28 +10,30 @@ from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
+from scipy.sparse import csc_matrix
 
 from pipeline.artifacts import Float32, Float64
 from pipeline.cluster.assignment import BLOCK_ROWS, Chunks, float32_scores, in_order
 
 
-def lloyd(chunks: Chunks, centroids: Float32, passes: int, tolerance: float) -> Float32:
+def lloyd(chunks: Chunks, centroids: Float32, passes: int, least: float) -> Float32:
     """Centroids (K, D) after some passes; one without rows stays where it is.
 
     Args:
         passes: at most.
-        tolerance: stop when the centroids' squared movements add up to this or less.
+        least: stop when the pass before has lowered the inertia by this share of it or less.
     """
+    before = np.inf
     for _ in range(passes):
-        total, count = np.zeros(centroids.shape), np.zeros(len(centroids))
-        for sums, rows in in_order(partial(_sums, centroids=centroids), batches(chunks, BLOCK_ROWS)):
+        total, count, inertia = np.zeros(centroids.shape), np.zeros(len(centroids)), 0.0
+        for (sums, rows), distances in in_order(partial(_sums, centroids=centroids), batches(chunks, BLOCK_ROWS)):
             total += sums
             count += rows
-        moved = np.where(count[:, None] > 0, total / np.maximum(count, 1)[:, None], centroids).astype(np.float32)
-        change = float(((moved - centroids) ** 2).sum())
-        centroids = moved
-        if change <= tolerance:
+            inertia += distances
+        centroids = np.where(count[:, None] > 0, total / np.maximum(count, 1)[:, None], centroids).astype(np.float32)
+        if before - inertia <= least * inertia:
             break
+        before = inertia
     return centroids
 
 
@@ -53,13 +55,13 @@ def batches(chunks: Chunks, size: int) -> Iterator[Float32]:
         yield np.concatenate(waiting)
 
 
-def _sums(rows: Float32, centroids: Float32) -> tuple[Float64, Float64]:
-    """(K, D) sum and (K,) number of the rows that are nearest to each centroid."""
-    score, _, _ = float32_scores(rows, centroids)
+def _sums(rows: Float32, centroids: Float32) -> tuple[tuple[Float64, Float64], float]:
+    """(K, D) sum and (K,) number of the rows that are nearest to each centroid; the squares of their distances."""
+    score, near, _ = float32_scores(rows, centroids)
     label = score.argmin(axis=1)
-    count = np.bincount(label, minlength=len(centroids))
-    present = np.flatnonzero(count)
-    first = np.cumsum(count[present]) - count[present]
-    sums = np.zeros(centroids.shape)
-    sums[present] = np.add.reduceat(rows[np.argsort(label, kind="stable")], first, axis=0)
-    return sums, count.astype(np.float64)
+    # A column for each row, with a one at its centroid.
+    ones = np.ones(len(rows), np.float32)
+    members = csc_matrix((ones, label, np.arange(len(rows) + 1)), shape=(len(centroids), len(rows)))
+    count = np.bincount(label, minlength=len(centroids)).astype(np.float64)
+    lowest = score[np.arange(len(rows)), label].sum(dtype=np.float64)
+    return ((members @ rows).astype(np.float64), count), float(2 * lowest + np.einsum("nd,nd->", near, near))

@@ -3,39 +3,36 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
-from pipeline.artifacts import Float32
-from pipeline.cluster.assignment import Chunks, check_k
+from pipeline.artifacts import Float32, Float64
+from pipeline.cluster.assignment import Chunks, check_k, in_order
 from pipeline.cluster.lloyd import lloyd
 
 SAMPLE_ROWS = 20_000
 """Rows drawn from all of a large pool to start from, or 100 a cluster where that is more."""
-SAMPLE_ITERATIONS = 25
-"""Lloyd's iterations on the sample where there is one start: what comes after moves the centroids further anyway."""
 STARTS_AND_CLUSTERS = 300
 """Starts x K on the sample, at most: starts differ by percents at K = 30, by a tenth of one at K = 300."""
+START_ITERATIONS = 20
+"""Lloyd's iterations on the sample, after which the best of several starts is nearly always known."""
+SAMPLE_ITERATIONS = 25
+"""The same where there is one start: what comes after moves the centroids further anyway."""
 PASSES = 10
 """Lloyd's passes over all rows after the start, at most: 60 more would lower the inertia by a tenth of a percent."""
-TOLERANCE = 1e-4
-"""Of the variance, as scikit-learn's: less movement than this ends the passes."""
+LEAST_GAIN = 3e-4
+"""Of the inertia: a pass that lowers it by less is the last one."""
 
 
-def fit(features: Float32, k: int, seed: int, n_init: int, max_iter: int, start: Float32 | None = None) -> Float32:
-    """Centroids (K, D) of ``features`` (N, D): Lloyd's iterations from ``start``, or the best of ``n_init`` starts."""
-    # Here and below: seconds to load, which whoever only asks for a backend does not pay.
-    from sklearn.cluster import KMeans
-    from sklearn.exceptions import ConvergenceWarning
-
-    model = KMeans(
-        n_clusters=k, init="k-means++" if start is None else start, n_init=n_init, max_iter=max_iter, random_state=seed
-    )
-    with warnings.catch_warnings():
-        # "Fewer distinct clusters than asked for": the door finds that out itself, and refuses.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(features)
-    return np.asarray(model.cluster_centers_, np.float32)
+def fit(features: Float32, k: int, seed: int, n_init: int, max_iter: int) -> Float32:
+    """Centroids (K, D) of ``features`` (N, D), the best of ``n_init`` starts."""
+    with _quiet():
+        _, centroids = _kmeans(features, k, "k-means++", max_iter, n_init=n_init, random_state=seed)
+    return centroids
 
 
 def fit_large(chunks: Chunks, k: int, seed: int, n_init: int, max_iter: int) -> Float32:
@@ -52,19 +49,52 @@ def fit_large(chunks: Chunks, k: int, seed: int, n_init: int, max_iter: int) -> 
     """
     sample = _uniform_sample(chunks, max(SAMPLE_ROWS, 100 * k), seed)
     check_k(k, len(sample))  # a sample below its size is the whole stream
-    start = _start(sample, k, seed, max(1, min(n_init, STARTS_AND_CLUSTERS // k)), max_iter)
-    return lloyd(chunks, start, min(max_iter, PASSES), TOLERANCE * float(sample.var(axis=0).mean()))
+    start = start_of_sample(sample, k, seed, max(1, min(n_init, STARTS_AND_CLUSTERS // k)), max_iter)
+    return lloyd(chunks, start, min(max_iter, PASSES), LEAST_GAIN)
 
 
-def _start(sample: Float32, k: int, seed: int, n_init: int, max_iter: int) -> Float32:
-    """Centroids (K, D) of the sample."""
-    if n_init > 1:
-        return fit(sample, k, seed, n_init, max_iter)
+def start_of_sample(sample: Float32, k: int, seed: int, starts: int, max_iter: int) -> Float32:
+    """Centroids (K, D) of a sample whose rows are in random order; starts side by side, on a core each."""
+    # Of the first rows; in float64, since scikit-learn would convert float32 rows anew for every one of K steps.
+    rows = sample[: max(SAMPLE_ROWS, 30 * k)].astype(np.float64)
+    iterations = min(max_iter, SAMPLE_ITERATIONS if starts == 1 else START_ITERATIONS)
+    seeds = np.random.default_rng(seed).integers(2**32, size=starts).tolist()
+    with _quiet():
+        found = list(in_order(partial(_start, sample=sample, rows=rows, k=k, iterations=iterations), seeds))
+        _, best = min(found, key=lambda each: each[0])
+        return best if starts == 1 else _kmeans(sample, k, best, max_iter)[1]
+
+
+def _start(seed: int, sample: Float32, rows: Float64, k: int, iterations: int) -> tuple[float, Float32]:
+    """As ``_kmeans`` of the sample, from what k-means++ chooses of ``rows``."""
     from sklearn.cluster import kmeans_plusplus
 
-    # In float64, since scikit-learn would convert float32 rows anew for every one of K steps: half the time.
-    chosen, _ = kmeans_plusplus(sample.astype(np.float64), k, random_state=seed)
-    return fit(sample, k, seed, 1, min(max_iter, SAMPLE_ITERATIONS), start=chosen.astype(np.float32))
+    # Said again, since OpenMP's limit is of the thread that says it; several would add up in an order of their own.
+    with threadpool_limits(limits=1):
+        chosen, _ = kmeans_plusplus(rows, k, random_state=seed)
+        return _kmeans(sample, k, chosen.astype(np.float32), iterations)
+
+
+def _kmeans(
+    features: Float32, k: int, start: Float32 | str, max_iter: int, n_init: int = 1, random_state: int = 0
+) -> tuple[float, Float32]:
+    """Inertia and centroids (K, D)."""
+    # Here and above: seconds to load, which whoever only asks for a backend does not pay.
+    from sklearn.cluster import KMeans
+
+    model = KMeans(k, init=start, n_init=n_init, max_iter=max_iter, random_state=random_state).fit(features)
+    return float(model.inertia_), np.asarray(model.cluster_centers_, np.float32)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Around all threads: Python's filters are the process's."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        # "Fewer distinct clusters than asked for": the door finds that out itself, and refuses.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        yield
 
 
 def _uniform_sample(chunks: Chunks, size: int, seed: int) -> Float32:
