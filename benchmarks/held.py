@@ -28,6 +28,7 @@ from pipeline.artifacts import (
     image_column,
     pool_schema,
 )
+from pipeline.machine import cores
 from pipeline.storage import Location
 
 TEMPERATURES = (0.2, 0.05, 0.01, 0.001)
@@ -41,6 +42,8 @@ MIB = 1 << 20
 def measure(columns: tuple[int, int] = (500_000, 2_000_000), vectors: int = 80_000, file_rows: int = 65_536) -> Row:
     with tempfile.TemporaryDirectory(dir=os.environ.get("HACON_SCRATCH")) as folder:
         query = _slope(lambda size: _query_peak(f"{folder}/{size}", size), columns)
+        listing = _slope(lambda size: in_a_process_of_its_own(list_folder, size)[2], columns)
+        listed, _, _ = in_a_process_of_its_own(list_folder, columns[0])
         settling = _slope(lambda size: in_a_process_of_its_own(settle, size)[2], columns)
         receipts, _, _ = in_a_process_of_its_own(receipt_bytes)
         tabling = [in_a_process_of_its_own(tabulate, f"{folder}/table", size)[0] for size in columns]
@@ -48,10 +51,12 @@ def measure(columns: tuple[int, int] = (500_000, 2_000_000), vectors: int = 80_0
         (rows_a_second, start), _, clustering = in_a_process_of_its_own(cluster, f"{folder}/features.npy", vectors)
         _, _, writing = in_a_process_of_its_own(write_file, f"{folder}/written", file_rows)
     plan = Plan(columns[-1], 28)
-    held = Plan(SIZES[0], 28).cluster_bytes - 40 * (SIZES[0] - vectors)
+    held = Plan(SIZES[0], 28, cores=cores()).cluster_bytes - 40 * (SIZES[0] - vectors)
     of_file = 4 * DIMENSIONS * file_rows
     found = {
         "query, bytes a sample": (query, plan.query_bytes / plan.images),
+        "ingest while a folder is listed, bytes a sample": (listing, plan.survey_bytes / plan.images),
+        "that list, for whoever reads the folder, bytes a sample": (listed, plan.listing_bytes / plan.images),
         "ingest's receipts, bytes a sample": (receipts, plan.receipt_bytes / plan.images),
         "ingest while ids are settled, bytes a sample": (settling, plan.settle_bytes / plan.images),
         f"K-means of {vectors:,} x {DIMENSIONS} as a stream, K = {CLUSTERS}, MiB": (clustering / MIB, held / MIB),
@@ -132,15 +137,30 @@ def query(folder: str, size: int) -> None:
 # ---- ingest -------------------------------------------------------------------------------
 
 
+def list_folder(size: int) -> float:
+    """What the task that lists a folder does; bytes a sample of the list."""
+    from pipeline.data.folder import list_images
+
+    class Archive(Location):
+        """Of files with names of 22 letters."""
+
+        def walk(self, name: str = "") -> Iterator[tuple[str, int, int]]:
+            yield from ((f"scans/{number:012d}.jpg", 50_000, number) for number in range(size))
+
+    table, _, _ = list_images(Archive("archive"))
+    return float(table.nbytes / size)
+
+
 def _receipts(size: int, each: int = 10_000) -> Iterator[pa.Table]:
+    """One image in a hundred is there twice."""
     from pipeline.data.staging import RECEIPT_SCHEMA
 
     rng = np.random.default_rng(0)
     for start in range(0, size, each):
         count = min(each, size - start)
-        digests = pa.FixedSizeBinaryArray.from_buffers(
-            pa.binary(32), count, [None, pa.py_buffer(rng.bytes(32 * count))]
-        )
+        digest = rng.integers(0, 256, (count, 32), np.uint8)
+        digest[: count // 100] = digest[count // 100 : 2 * (count // 100)]
+        digests = pa.FixedSizeBinaryArray.from_buffers(pa.binary(32), count, [None, pa.py_buffer(digest)])
         columns = [pa.array(["train"] * count), np.arange(start, start + count), digests, pa.nulls(count, pa.string())]
         yield pa.table(columns, schema=RECEIPT_SCHEMA)
 
@@ -152,11 +172,13 @@ def receipt_bytes() -> float:
 
 def settle(size: int) -> None:
     """What the task that assigns ids does with the receipts."""
-    from pipeline.data.staging import accepted, pool_fingerprint, rejected
+    from pipeline.data.staging import accepted, pool_fingerprint, rejected, repeated
 
     receipts = pa.concat_tables(_receipts(size))
     rejected(receipts)
-    pool_fingerprint(accepted(receipts, "train"), (28, 28, 3))
+    samples = accepted(receipts, "train")
+    assert samples.num_rows == size - repeated(receipts).num_rows
+    pool_fingerprint(samples, (28, 28, 3))
 
 
 # ---- pretrain -----------------------------------------------------------------------------

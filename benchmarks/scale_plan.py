@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 
-from pipeline.cluster.sklearn_backend import SAMPLE_ROWS
+from pipeline.cluster.sklearn_backend import SAMPLE_ROWS, STARTS_AND_CLUSTERS
 from pipeline.config import EmbedConfig, IngestConfig
 from pipeline.data.staging import Sizes
 from pipeline.moco.fit import IMAGENET_DRAWS
@@ -31,6 +31,10 @@ EPOCHS = {10**6: 200, 10**7: 100, 10**8: 30, 10**9: 10}
 """Assumed: the paper's 200 epochs up to 1.28 M draws each; fewer of larger pools, as ImageNet recipes have them."""
 RECEIPT_BYTES = 53
 """Of ingest, a sample: split, position, SHA-256."""
+SURVEY_BYTES = 85
+"""A sample, while one task lists a folder: names of 22 letters, sizes, times, and the same sorted."""
+LISTING_BYTES = 34
+"""Of that list, a sample: such a name and a size."""
 SETTLE_BYTES = 370
 """A sample, while one task seeks duplicates among the receipts and sorts them: measured 348 to 388."""
 QUERY_BYTES = 290
@@ -88,6 +92,8 @@ class Plan:
     queue: int = 65_536
     workers: int = 8
     projection: int = 128
+    cores: int = 8
+    """Of the machine that clusters."""
 
     # ---- ingest ----
 
@@ -115,6 +121,16 @@ class Plan:
     def settle_bytes(self) -> int:
         """370 N, held by it."""
         return SETTLE_BYTES * self.images
+
+    @property
+    def survey_bytes(self) -> int:
+        """Held by the task that lists a folder; 80 N more where there are labels."""
+        return SURVEY_BYTES * self.images
+
+    @property
+    def listing_bytes(self) -> int:
+        """34 N with keys of 22 letters: in the object store of every node that reads from the folder."""
+        return LISTING_BYTES * self.images
 
     @property
     def ingest_core_hours(self) -> float:
@@ -223,9 +239,16 @@ class Plan:
 
     @property
     def cluster_bytes(self) -> int:
-        """Features or three chunks of 64 MiB; three samples of max(20,000, 100 K) rows; labels and distances, 40 N."""
-        sample = 4 * self.dimensions * min(self.images, max(SAMPLE_ROWS, 100 * self.k))
-        return (self.feature_bytes if self.features_held else 3 * CHUNK_BYTES) + 3 * sample + 40 * self.images
+        """Features or three chunks of 64 MiB; labels and distances, 40 N; and what the starts take.
+
+        These are a sample of max(20,000, 100 K) rows, in float64 as much of it as k-means++ sees, and a copy for each
+        of the starts (10 at most, 300 / K) that run at once.
+        """
+        row = 4 * self.dimensions
+        seen, sample = (min(self.images, max(SAMPLE_ROWS, each * self.k)) for each in (30, 100))
+        starts = max(1, min(10, STARTS_AND_CLUSTERS // self.k, self.cores))
+        held = self.feature_bytes if self.features_held else 3 * CHUNK_BYTES
+        return held + row * (2 * seen + (1 + starts) * sample) + 40 * self.images
 
     @property
     def cluster_store_bytes(self) -> int:
@@ -234,7 +257,7 @@ class Plan:
 
     @property
     def cluster_core_hours(self) -> float:
-        """12 passes: ten of Lloyd, the last assignment, and one that draws the sample. For K = 30 and D = 2048."""
+        """12 passes at most: ten of Lloyd, the last assignment, one that draws the sample. For K = 30 and D = 2048."""
         return 12 * self.images / self.assumed.clustered / 3600
 
     @property
@@ -332,6 +355,8 @@ def tables() -> str:
             by_images,
             {
                 "receipts": lambda p: _gb(p.receipt_bytes),
+                "a folder's list": lambda p: _gb(p.listing_bytes),
+                "listing holds": lambda p: _gb(p.survey_bytes),
                 "settling holds": lambda p: _gb(p.settle_bytes),
                 "sums a device": lambda p: _gb(p.sums_bytes),
                 "checkpoint": lambda p: _gb(p.checkpoint_bytes),
@@ -343,7 +368,7 @@ def tables() -> str:
             side=False,
         ),
         _by_size(
-            "By number of images alone (D = 2048, K = 30): GB",
+            "By number of images alone (D = 2048, K = 30, cluster.backend = sklearn on 8 cores): GB",
             by_images,
             {
                 "features": lambda p: _gb(p.feature_bytes),

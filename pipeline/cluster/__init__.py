@@ -128,6 +128,7 @@ def kmeans_stream(
     chunks: Chunks,
     k: int,
     seed: int,
+    reason: str = "the features come as a stream",
     *,
     n_init: int = 10,
     max_iter: int = 300,
@@ -145,7 +146,7 @@ def kmeans_stream(
     _check_seed(seed)
     with threadpool_limits(limits=1):
         centroids = sklearn_backend.fit_large(chunks, k, seed, n_init, max_iter)
-        return _result(assign(chunks, centroids), "sklearn-sampled", "the features come as a stream", say)
+        return _result(assign(chunks, centroids), "sklearn-sampled", reason, say)
 
 
 def _check_seed(seed: int) -> None:
@@ -163,7 +164,8 @@ def _slices(features: Float32) -> Chunks:
 
 def _result(found: Assignment, ran: str, reason: str, say: Callable[[str], None] | None) -> KMeansResult:
     """Number the clusters by their first row: a backend's own numbers mean nothing."""
-    _, first_row = np.unique(found.labels, return_index=True)
+    first_row = np.full(len(found.centroids), len(found.labels))
+    np.minimum.at(first_row, found.labels, np.arange(len(found.labels)))
     order = np.argsort(first_row)
     number = np.empty(len(order), np.int32)
     number[order] = np.arange(len(order), dtype=np.int32)

@@ -23,7 +23,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 BLOCK_ROWS = 4096
 """Rows compared with all centroids at once; bounds the float64 copies to 64 MiB at D = 2048."""
-_FLOATS_IN_CACHE = 1 << 15
+_FLOATS_IN_CACHE = 1 << 17
 """float64 numbers that are worked on at once where little is done to each."""
 
 

@@ -14,6 +14,7 @@ from pipeline.cluster import KMeansResult, choose_backend, default_k, kmeans, km
 from pipeline.cluster.umap2d import umap2d
 from pipeline.config import ClusterConfig, RunConfig, store_flag
 from pipeline.errors import InputError
+from pipeline.machine import free_memory
 from pipeline.on_ray.embeddings import all_features, embeddings_stream, features_in_id_order
 from pipeline.on_ray.failures import bad_input_as_itself
 from pipeline.on_ray.session import gpus, only_this_machine, quieten
@@ -22,7 +23,7 @@ from pipeline.storage import Location
 
 CLUSTERS, CENTROIDS = "clusters.parquet", "centroids.parquet"
 HELD_BYTES = 4 << 30
-"""Features up to this size are one array in memory; more pass as a stream, where the backend starts from a sample."""
+"""Features up to this size are one array in memory; more pass as a stream, where the backend can take one."""
 CHUNK_BYTES = 64 << 20
 """Of the stream that K-means reads at once: it holds three of them."""
 
@@ -130,15 +131,13 @@ def _cluster(
 
 def _kmeans(store: Location, embedded: dict[str, Any], settings: ClusterConfig, k: int, seed: int) -> KMeansResult:
     """Features in memory; large ones, where the backend takes a stream, chunk by chunk: with the same result."""
-    sampled = (
-        settings.space == "features"
-        and embedded["size"] > settings.sample_above
-        and choose_backend(settings.backend).backend == "sklearn"
-    )
-    if sampled and 4 * embedded["size"] * embedded["dimensions"] > HELD_BYTES:
+    why = None
+    if settings.space == "features" and embedded["size"] > settings.sample_above:
+        why = why_streamed(4 * embedded["size"] * embedded["dimensions"], settings.backend)
+    if why is not None:
         rows = max(1, CHUNK_BYTES // (4 * embedded["dimensions"]))
         chunks = features_in_id_order(embeddings_stream(store, embedded), rows)
-        return kmeans_stream(chunks, k, seed, n_init=settings.n_init, max_iter=settings.max_iter)
+        return kmeans_stream(chunks, k, seed, why, n_init=settings.n_init, max_iter=settings.max_iter)
     features = all_features(store, embedded)
     if settings.space == "umap2d":
         features = umap2d(features, seed)
@@ -151,3 +150,17 @@ def _kmeans(store: Location, embedded: dict[str, Any], settings: ClusterConfig, 
         max_iter=settings.max_iter,
         sample_above=settings.sample_above,
     )
+
+
+def why_streamed(need: int, backend: str) -> str | None:
+    """Why so many bytes of features pass as a stream; None where they are held."""
+    chosen, free = choose_backend(backend).backend, free_memory()
+    if chosen == "sklearn" and need > HELD_BYTES:
+        return f"{need / 2**30:,.1f} GiB of features come as a stream"
+    if chosen == "cuml" and backend == "auto" and need > free / 2:
+        # cuML's input may be larger than the GPU, but this machine has to hold it.
+        return (
+            f"cluster.backend=auto, and {need / 2**30:,.1f} GiB of features, which cuML would have held at once, are "
+            f"more than half of the {free / 2**30:,.1f} GiB that are free"
+        )
+    return None

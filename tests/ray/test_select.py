@@ -210,7 +210,7 @@ def test_features_above_the_limits_are_clustered_as_a_stream(
         assert main(["select", *flags, "--run", run]) == 0
         clustered = done.read_json(f"runs/{run}/clusters/done.json")
         assert clustered["backend"] == "sklearn-sampled"
-    assert "the features come as a stream" in capsys.readouterr().out
+    assert "of features come as a stream" in capsys.readouterr().out
     assert _query(done, "stream-1") == _query(done, "stream-2")
     whole = done.read_json("runs/first/clusters/done.json")
     assert clustered["inertia"] == pytest.approx(whole["inertia"], rel=0.1)

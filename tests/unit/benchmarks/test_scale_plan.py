@@ -74,8 +74,8 @@ def test_bytes_by_hand() -> None:
     assert plan.pool_bytes == 1_228_800_000_000  # 100 M x 64 x 64 x 3
     assert plan.checkpoint_bytes == 336_000_000 + 33_554_432 + 7_200_000_000
     assert plan.feature_bytes == 819_200_000_000
-    # The features pass as a stream, but Ray holds them sorted: 3 x 64 MiB, 3 x 20,000 rows, 40 bytes a sample.
-    assert plan.cluster_bytes == 201_326_592 + 491_520_000 + 4_000_000_000
+    # The features pass as a stream, but Ray holds them sorted: 3 x 64 MiB, 11 x 20,000 rows, 40 bytes a sample.
+    assert plan.cluster_bytes == 201_326_592 + 1_802_240_000 + 4_000_000_000
     assert plan.cluster_store_bytes == plan.feature_bytes
     assert plan.map_bytes == pytest.approx(5000 * 8 * 2**20, rel=0.03)  # a row group each, hardly any twice
 
@@ -83,7 +83,8 @@ def test_bytes_by_hand() -> None:
 def test_a_small_pool_is_drawn_several_times_an_epoch_and_held_whole() -> None:
     plan = Plan(10**6, 28, dimensions=512)
     assert plan.repeats == 1 and plan.draws == 200_000_000
-    assert plan.cluster_bytes == 4 * 512 * 10**6 + 3 * 4 * 512 * 20_000 + 40_000_000
+    # Two of its rows in float64, one whole, one for each of eight cores.
+    assert plan.cluster_bytes == 4 * 512 * 10**6 + (2 + 1 + 8) * 4 * 512 * 20_000 + 40_000_000
     assert plan.cluster_store_bytes == 0
     assert plan.read_bytes == 8 * plan.pool_bytes  # kept: each worker reads it once
     assert Plan(10**5, 28).repeats == 12
@@ -97,8 +98,9 @@ def test_growth_is_that_of_what_comes_with_images() -> None:
     sizes = (100_000, 1_000_000)
     assert growth(6_000, fixed, sizes, [linear(size) for size in sizes]) == pytest.approx(1)
     assert growth(6_000, [0.0], sizes, [size**1.5 for size in sizes]) == pytest.approx(1.5 * 1 / 1.024, rel=0.01)
-    # Three seconds more or less of the start: what grows less than that cannot be told.
-    assert growth(6_000, [10.0, 13.0], sizes, [9.0, 12.0]) == 0
+    # Three seconds more or less of the start: what grows less than that cannot be told. One slow start hides nothing.
+    assert growth(6_000, [10.0, 13.0, 14.0], sizes, [9.0, 12.0]) is None
+    assert growth(6_000, [10.0, 10.1, 40.0], sizes, [11.0, 20.0]) == pytest.approx(0.98, abs=0.01)
 
 
 def test_flops_are_those_known_of_resnets() -> None:
