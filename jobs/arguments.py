@@ -207,7 +207,7 @@ def _write_config(run: str, store: Location, values: dict[str, Any]) -> None:
 
 
 def run_job(name: str, job: Job, argv: Sequence[str] | None, **instead: Job) -> int:
-    """Parse, configure, run. Bad input ends with one sentence and exit code 2; a bug with its traceback.
+    """Parse, configure, run. Bad input and Ctrl-C end it with a sentence and 2 or 130; a bug with its traceback.
 
     Args:
         instead: jobs by the switch that asks for them.
@@ -220,6 +220,9 @@ def run_job(name: str, job: Job, argv: Sequence[str] | None, **instead: Job) -> 
     except InputError as error:
         print(f"hacon {name}: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"hacon {name}: interrupted; the same command goes on from what is done.", file=sys.stderr)
+        return 130
     return 0
 
 

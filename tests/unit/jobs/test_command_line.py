@@ -10,7 +10,7 @@ import boto3
 import pytest
 import yaml
 
-from jobs import cli
+from jobs import arguments, cli
 from jobs.arguments import check_taken_as_it_is, configure, parser, save_config, save_group
 from pipeline.config import RunConfig, override, to_dict
 from pipeline.errors import InputError
@@ -303,9 +303,15 @@ def test_more_clusters_than_images_and_no_way_to_know_how_many(capsys: pytest.Ca
     )
 
 
-def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    from jobs import arguments
+def test_ctrl_c_ends_with_a_sentence_and_is_no_success(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(config: RunConfig, store: Location) -> None:
+        raise KeyboardInterrupt
 
+    assert arguments.run_job("select", interrupted, list(GOOD[1:])) == 130
+    assert "hacon select: interrupted; the same command goes on" in capsys.readouterr().err
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(config: RunConfig, store: Location) -> None:
         raise ValueError("a bug")
 
