@@ -72,17 +72,17 @@ def _start(seed: int, sample: Float32, rows: Float64, k: int, iterations: int) -
     # Said again, since OpenMP's limit is of the thread that says it; several would add up in an order of their own.
     with threadpool_limits(limits=1):
         chosen, _ = kmeans_plusplus(rows, k, random_state=seed)
-        return _kmeans(sample, k, chosen.astype(np.float32), iterations)
+        # No tolerance: it takes a copy of the sample to find one, and few starts would end before their iterations do.
+        return _kmeans(sample, k, chosen.astype(np.float32), iterations, tol=0)
 
 
-def _kmeans(
-    features: Float32, k: int, start: Float32 | str, max_iter: int, n_init: int = 1, random_state: int = 0
-) -> tuple[float, Float32]:
-    """Inertia and centroids (K, D)."""
+def _kmeans(features: Float32, k: int, start: Float32 | str, max_iter: int, **more: float) -> tuple[float, Float32]:
+    """Inertia and centroids (K, D), of one start unless ``more`` says otherwise."""
     # Here and above: seconds to load, which whoever only asks for a backend does not pay.
     from sklearn.cluster import KMeans
 
-    model = KMeans(k, init=start, n_init=n_init, max_iter=max_iter, random_state=random_state).fit(features)
+    settings = {"n_init": 1, "random_state": 0, **more}
+    model = KMeans(k, init=start, max_iter=max_iter, **settings).fit(features)
     return float(model.inertia_), np.asarray(model.cluster_centers_, np.float32)
 
 
