@@ -104,7 +104,7 @@ def _train(plan: WorkerPlan, workers: int, say: Callable[[str], None]) -> dict[s
             failures = 1 if reached != before else failures + 1
             if failures > _FAILURES:
                 raise
-            say(f"training broke off and goes on from its last checkpoint: {str(error).splitlines()[-1]}")
+            say(f"training broke off and goes on from its last checkpoint: {str(error).splitlines()[-1][:200]}")
     kept = store.read_json(f"{plan.files}/{KEPT}")
     history = store.read_json(f"{plan.files}/{HISTORY}")
     fitted = {**asdict(task.config), "window": task.window}
