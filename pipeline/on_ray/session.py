@@ -28,15 +28,15 @@ _QUIET = {"RAY_DATA_DISABLE_PROGRESS_BARS": "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_
 def ray_session(say: Callable[[str], None], store: Location | None = None) -> Iterator[None]:
     """Ray for the time of the block; a Ray that runs already is joined and left running.
 
+    Under ``ray job submit`` (or with RAY_ADDRESS set) that is the cluster; otherwise an embedded one
+    with this machine's cores, no dashboard and no telemetry. Token authentication is Ray's own setting
+    and stays as it is.
+
     Args:
         store: what the block works on; every node has to see it.
 
     Raises:
         InputError: one does not.
-
-    Under ``ray job submit`` (or with RAY_ADDRESS set) that is the cluster; otherwise an embedded one
-    with this machine's cores, no dashboard and no telemetry. Token authentication is Ray's own setting
-    and stays as it is.
     """
     ours = not ray.is_initialized()
     if ours:
