@@ -74,8 +74,8 @@ class Stage:
                 self.store.delete_file(f"{self.folder}/settings.json")
             raise
         finally:
-            # The store is asked: it may have taken done.json, and then the answer was lost, or this job was stopped.
-            if files not in (published.get("files"), (finished(self.store, self.folder) or {}).get("files")):
+            # The store has the last word: it may have taken done.json though the answer was lost, or this job stopped.
+            if published.get("files") != files and (finished(self.store, self.folder) or {}).get("files") != files:
                 self.store.delete_folder(files)
         return published
 
