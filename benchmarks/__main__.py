@@ -1,6 +1,6 @@
 """``make bench``: every row of the table in one run, printed and written to benchmarks/RESULTS.md.
 
-    python -m benchmarks [--only NAME ...] [--write]
+    python -m benchmarks [--only NAME ... | --write]
 
 A row is a module of this folder with ``measure() -> Row``. Each runs in a process of its own, one after the
 other, with nothing else on the machine.
@@ -39,29 +39,32 @@ CPU = "<!-- measured by make bench -->"
 
 def main() -> int:
     parse = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parse.add_argument("--only", nargs="+", choices=ROWS, metavar="NAME", help=f"of {', '.join(ROWS)}")
-    parse.add_argument("--write", action="store_true", help="write RESULTS.md")
+    which = parse.add_mutually_exclusive_group()
+    which.add_argument("--only", nargs="+", choices=ROWS, metavar="NAME", help=f"of {', '.join(ROWS)}")
+    which.add_argument("--write", action="store_true", help="write RESULTS.md, row by row")
     given = parse.parse_args()
+    kept = RESULTS.read_text().partition(CPU)[0] if RESULTS.exists() else "# Results\n\n"
     rows: dict[str, Row] = {}
     for name in given.only or ROWS:
-        rows[name], seconds, _ = in_a_process_of_its_own(measure_row, ROWS[name])
+        try:
+            rows[name], seconds, _ = in_a_process_of_its_own(measure_row, ROWS[name])
+        except RuntimeError as error:  # the other rows are worth an hour and a half
+            rows[name], seconds = Row(name, f"failed: {error}", "", False), 0.0
         print(f"{name}: {rows[name].measured} (goal {rows[name].goal}; {seconds:.0f} s)", flush=True)
         for what, figure in rows[name].details:
             print(f"    {what}: {figure}", flush=True)
-    if given.write:
-        kept = RESULTS.read_text().partition(CPU)[0] if RESULTS.exists() else "# Results\n\n"
-        RESULTS.write_text(f"{kept}{CPU}\n\n{page(rows)}")
-    return 0
+        if given.write:
+            RESULTS.write_text(f"{kept}{CPU}\n\n{page(rows)}")
+    return 1 if any(row.measured.startswith("failed") for row in rows.values()) else 0
 
 
 def page(rows: dict[str, Row]) -> str:
     """The table and the figures behind it, as Markdown."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
-    ).stdout
+    changed = ("git", "status", "--porcelain", "--untracked-files=no", "--", ".", f":!{RESULTS}")
+    commit = _said("git", "rev-parse", "--short", "HEAD") + ("-dirty" if _said(*changed) else "")
     words = {True: "yes", False: "**no**", None: "not measured"}
     lines = [
-        f"## {time.strftime('%Y-%m-%d')}, {hardware()}, commit {commit.strip()}",
+        f"## {time.strftime('%Y-%m-%d')}, {hardware()}, commit {commit}",
         "",
         "| | measured | goal | met |",
         "|---|---|---|---|",
@@ -70,6 +73,10 @@ def page(rows: dict[str, Row]) -> str:
     for row in rows.values():
         lines += ["", f"### {row.what}", "", *(f"* {what}: {figure}" for what, figure in row.details)]
     return "\n".join(lines) + "\n"
+
+
+def _said(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 if __name__ == "__main__":

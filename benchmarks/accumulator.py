@@ -53,7 +53,7 @@ def measure(steps: int = 24, large: int = _LARGE) -> Row:
             ("instance probability, Eqs. 1 and 2", part(spent["probability"], steps, whole)),
             ("both together", part(sums + spent["probability"], steps, whole)),
             ("kept for every sample, and while an epoch runs", f"{held:.0f} and {within:.0f} bytes"),
-            ("all-reduced an epoch, pool of 11,959", f"{sent * 11_959 / 2**20:.2f} MiB"),
+            (f"all-reduced an epoch, pool of {len(pictures):,}", f"{sent * len(pictures) / 2**20:.2f} MiB"),
             (f"add of a batch to a pool of {large:,}", f"{1e6 * seconds_of_add(large, temperatures):.0f} us"),
         ],
     )

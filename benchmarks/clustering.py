@@ -41,7 +41,7 @@ PARTS = 200
 CHUNK = 20_000
 EQUAL = 1.005
 """Times our inertia."""
-SLOW_UP_TO = 10**8
+NOT_SLOW = 10**8
 """N x K up to which ten starts on all rows are waited for."""
 SEEDS = 5
 """Of candidates that are quick."""
@@ -125,7 +125,7 @@ def measure(size: int = 1_000_000, clusters: tuple[int, ...] = (30, 1000)) -> Ro
 
 def candidates(size: int, k: int) -> dict[str, tuple[int, Callable[..., dict[str, Any]]]]:
     """By name, with the number of seeds; each takes rows and ``seed`` and gives ``centroids`` or ``picks`` or both."""
-    slow, seeds = size * k > SLOW_UP_TO, SEEDS if size * k <= SLOW_UP_TO else 1
+    slow, seeds = size * k > NOT_SLOW, SEEDS if size * k <= NOT_SLOW else 1
     of_a_sample = max(20_000, 100 * k) // k
     every: dict[str, tuple[int, Callable[..., dict[str, Any]]]] = {
         "ours, to the query": (seeds, partial(ours, k=k)),
@@ -136,6 +136,11 @@ def candidates(size: int, k: int) -> dict[str, tuple[int, Callable[..., dict[str
         ),
         "scikit-learn MiniBatchKMeans": (1, partial(minibatch, k=k)),
     }
+    for starts in () if slow else (3, 5, 7):
+        every[f"scikit-learn KMeans of {of_a_sample * k:,} rows, {starts} starts"] = (
+            seeds,
+            partial(scikit_learn, k=k, n_init=starts, rows=of_a_sample * k),
+        )
     if find_spec("faiss") is not None:
         every["faiss, as it comes (a sample of 256 K, 25 iterations)"] = (seeds, partial(by_faiss, k=k))
         for iterations in (10, 15, 25):
@@ -144,12 +149,12 @@ def candidates(size: int, k: int) -> dict[str, tuple[int, Callable[..., dict[str
                 partial(by_faiss, k=k, rows=size, niter=iterations, plus_plus=True),
             )
         every["faiss, all rows, 25 iterations"] = (1, partial(by_faiss, k=k, rows=size))
-        for rows, starts in ((of_a_sample, 10), (of_a_sample, 30), (100_000 // k, 10)):
-            if not slow:
-                every[f"faiss, {rows * k:,} rows, 25 iterations, k-means++, best of {starts}"] = (
-                    seeds,
-                    partial(by_faiss, k=k, rows=rows, nredo=starts, plus_plus=True),
-                )
+        samples = [(of_a_sample, starts) for starts in (10, 15, 20, 30)] + [(100_000 // k, 3), (100_000 // k, 10)]
+        for rows, starts in [(250, 1), (500, 1)] if slow else samples:
+            every[f"faiss, {rows * k:,} rows, 25 iterations, k-means++, best of {starts}"] = (
+                seeds,
+                partial(by_faiss, k=k, rows=rows, nredo=starts, plus_plus=True),
+            )
     if not slow:
         every["scikit-learn KMeans, ten starts"] = (1, partial(scikit_learn, k=k, n_init=10))
         if find_spec("faiss") is not None:

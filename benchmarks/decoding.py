@@ -10,7 +10,6 @@ EXIF orientation and names what is broken: against that peer the most there can 
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,10 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
 from benchmarks.measure import Row, alternate, ratio, speed
+from benchmarks.pool import BLOOD
 from pipeline.data.decode import decode
 
-FOLDER = Path(os.environ.get("HACON_DATA", "../shared/data")) / "blood_jpeg"
+FOLDER = BLOOD.with_name("blood_jpeg")
 SIDE = 64
 WHAT = f"JPEG decoded and resized to {SIDE} px, one core"
 GOAL = "faster than either whole decoder; >= 0.95x Pillow with draft"

@@ -48,7 +48,9 @@ def measure(columns: tuple[int, int] = (500_000, 2_000_000), vectors: int = 80_0
         receipts, _, _ = in_a_process_of_its_own(receipt_bytes)
         tabling = [in_a_process_of_its_own(tabulate, f"{folder}/table", size)[0] for size in columns]
         in_a_process_of_its_own(write_features, f"{folder}/features.npy", vectors)
-        (rows_a_second, start), _, clustering = in_a_process_of_its_own(cluster, f"{folder}/features.npy", vectors)
+        (rows_a_second, drawn, start), _, clustering = in_a_process_of_its_own(
+            cluster, f"{folder}/features.npy", vectors
+        )
         _, _, writing = in_a_process_of_its_own(write_file, f"{folder}/written", file_rows)
     plan = Plan(columns[-1], 28)
     held = Plan(SIZES[0], 28, cores=cores()).cluster_bytes - 40 * (SIZES[0] - vectors)
@@ -69,6 +71,7 @@ def measure(columns: tuple[int, int] = (500_000, 2_000_000), vectors: int = 80_0
     peaks = ", ".join(f"{size:,} samples {peak / MIB:,.0f} MiB" for size, peak in zip(columns, tabling, strict=True))
     details += [
         (f"rows a CPU second in a pass of K-means, K = {CLUSTERS}, D = {DIMENSIONS}", f"{rows_a_second:,.0f}"),
+        ("rows a CPU second in the pass that draws its sample", f"{drawn:,.0f}"),
         ("its start on a sample, CPU seconds", f"{start:.0f}"),
         ("writing the confidence table holds beside the sums", peaks),
     ]
@@ -211,11 +214,12 @@ def write_features(file: str, rows: int) -> None:
         part /= np.linalg.norm(part, axis=1, keepdims=True)
 
 
-def cluster(file: str, rows: int) -> tuple[float, float]:
+def cluster(file: str, rows: int) -> tuple[float, float, float]:
     """K-means as of a stream too large to hold, each chunk read anew.
 
     Returns:
-        Rows a CPU second in its passes, and CPU seconds of its start on a sample, which do not grow.
+        Rows a CPU second in its passes, and in the one that draws a sample; CPU seconds of the start on that, which do
+        not grow.
     """
     from pipeline.cluster import kmeans_stream, sklearn_backend
     from pipeline.on_ray.cluster import CHUNK_BYTES
@@ -230,7 +234,7 @@ def cluster(file: str, rows: int) -> tuple[float, float]:
             count = min(at_once, rows - start)
             yield np.fromfile(file, np.float32, count * DIMENSIONS, offset=offset).reshape(count, DIMENSIONS)
 
-    start, clock = sklearn_backend.start_of_sample, list[float]()
+    start, clock = sklearn_backend.start_of_sample, [time.process_time()]
 
     def timed(*arguments: Any) -> Float32:
         clock.append(time.process_time())
@@ -240,8 +244,8 @@ def cluster(file: str, rows: int) -> tuple[float, float]:
 
     with patch("pipeline.cluster.sklearn_backend.start_of_sample", timed):
         kmeans_stream(chunks, CLUSTERS, seed=0)
-    before, after = clock
-    return (passes - 1) * rows / (time.process_time() - after), after - before
+    began, before, after = clock
+    return (passes - 1) * rows / (time.process_time() - after), rows / (before - began), after - before
 
 
 def write_file(folder: str, rows: int) -> None:

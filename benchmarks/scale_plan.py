@@ -72,7 +72,7 @@ class Assumed:
     decoded: float = 500.0
     """Images of that size decoded and resized, a second and core."""
     clustered: float = 69_000
-    """Rows in a pass of K-means at K = 30 and D = 2048, a CPU second: measured, 29,452 and 30,995."""
+    """Rows in a pass of K-means at K = 30 and D = 2048, a CPU second: measured (RESULTS.md, what stages hold)."""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ ORDER_SCHEMA = pa.schema(
     [
         ("rank", pa.int64()),
         ("sample_id", pa.int64()),
-        ("key", pa.string()),
+        ("key", pa.large_string()),
         ("cluster", pa.int32()),
         ("confidence", pa.float64()),
         ("variability", pa.float64()),

@@ -58,8 +58,8 @@ class Stage:
         Raises:
             InputError: the stage was begun with other settings; names the first that differs.
         """
-        first = not self.store.is_file(f"{self.folder}/settings.json")
-        result = self._claim(say)
+        first = claim(self.store, self.folder, dict(self.settings), self.remedy)
+        result = self._found(say)
         if result is not None:
             return result
         began = time.perf_counter()
@@ -79,15 +79,13 @@ class Stage:
                 self.store.delete_folder(files)
         return published
 
-    def _claim(self, say: Callable[[str], None]) -> dict[str, Any] | None:
-        """The published result, if any, after making sure that the settings are the same."""
-        settings = dict(self.settings)
-        claim(self.store, self.folder, settings, self.remedy)
+    def _found(self, say: Callable[[str], None]) -> dict[str, Any] | None:
+        """The published result, or that of the run to take over from, if any."""
         done = finished(self.store, self.folder)
         if done is not None:
             say(f"kept what is there: {self.store.show(self.folder)}")
             return done
-        if self.reuse is not None and self.store.read_json(f"{self.reuse}/settings.json") == settings:
+        if self.reuse is not None and self.store.read_json(f"{self.reuse}/settings.json") == dict(self.settings):
             done = finished(self.store, self.reuse)
             if done is not None:
                 say(f"taken over from {self.store.show(done['folder'])}")
@@ -101,14 +99,17 @@ class Stage:
         return self.store.read_json(f"{self.folder}/done.json")
 
 
-def claim(store: Location, folder: str, settings: Mapping[str, Any], remedy: str) -> None:
+def claim(store: Location, folder: str, settings: Mapping[str, Any], remedy: str) -> bool:
     """Begin a folder with ``settings``, or make sure that it was begun with the same ones.
+
+    Returns:
+        Whether this call began it.
 
     Raises:
         InputError: it was begun with others; names the first that differs, and ends with ``remedy``.
     """
     if store.put_if_absent(f"{folder}/settings.json", dict(settings)):
-        return
+        return True
     before = store.read_json(f"{folder}/settings.json")
     for key in sorted({*before, *settings}):
         then, now = before.get(key), settings.get(key)
@@ -116,6 +117,7 @@ def claim(store: Location, folder: str, settings: Mapping[str, Any], remedy: str
             fingerprints = all(isinstance(each, str) and _FINGERPRINT.fullmatch(each) for each in (then, now))
             difference = f"another {key} than this" if fingerprints else f"{key}={then}, now it is {now}"
             raise InputError(f"'{store.show(folder)}' was begun with {difference}; {remedy}")
+    return False
 
 
 def run_folder(run: str, stage: str) -> str:

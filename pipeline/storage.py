@@ -216,7 +216,9 @@ class Location:
         A row group has ``_GROUP_BYTES`` at most (one row at least), which is what its readers hold.
         """
         # Of texts only: numbers that hardly repeat take three times as long with a dictionary, and more room.
-        texts = [column.name for column in schema if pa.types.is_string(column.type)]
+        texts = [
+            column.name for column in schema if pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+        ]
         with (
             self.writing(name) as path,
             pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=texts or False) as writer,

@@ -1,7 +1,13 @@
-"""Where a finished run keeps what its stages left."""
+"""Where a finished run keeps what its stages left, and what embedding would have left of features made by hand."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.artifacts import Float32, embedding_schema
 from pipeline.stages import finished, run_folder
 from pipeline.storage import Location
 
@@ -11,3 +17,12 @@ def files_of(store: Location, run: str, stage: str) -> str:
     done = finished(store, run_folder(run, stage))
     assert done is not None, f"{stage} of {run} is not finished"
     return str(done["files"])
+
+
+def embedded(store: Location, features: Float32, ids: np.ndarray) -> dict[str, Any]:
+    """Seven files with the rows ``ids`` of ``features`` (N, D), in that order; the result of their stage."""
+    size, dimensions = features.shape
+    for number, part in enumerate(np.array_split(ids, 7)):
+        column = pa.FixedSizeListArray.from_arrays(pa.array(features[part].ravel()), dimensions)
+        store.write_table(f"parts/{number}.parquet", pa.table([part, column], schema=embedding_schema(dimensions)))
+    return {"files": "parts", "size": size, "dimensions": dimensions, "fingerprint": "of the features"}

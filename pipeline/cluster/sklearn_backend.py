@@ -101,13 +101,16 @@ def _quiet() -> Iterator[None]:
 def _uniform_sample(chunks: Chunks, size: int, seed: int) -> Float32:
     """``size`` rows (all, if there are fewer) with the smallest of random keys; chunk sizes don't matter."""
     rng = np.random.default_rng(seed)
-    keys = np.empty(0)
-    rows = np.empty((0, 0), np.float32)
+    keys, rows = np.full(size, np.inf), np.empty((size, 0), np.float32)  # inf: a place that is free
     for chunk in chunks():
+        if not rows.size:
+            rows = np.empty((size, chunk.shape[1]), np.float32)
         new = rng.random(len(chunk))
-        likely = new < keys[-1] if len(keys) == size else np.ones(len(chunk), bool)
-        keys = np.concatenate([keys, new[likely]])
-        rows = np.concatenate([rows, chunk[likely]]) if rows.size else chunk[likely]
-        kept = np.argsort(keys, kind="stable")[:size]
-        keys, rows = keys[kept], rows[kept]
-    return rows
+        likely = np.flatnonzero(new < keys.max())
+        kept = np.argsort(np.concatenate([keys, new[likely]]), kind="stable")[:size]
+        come = likely[kept[kept >= size] - size]
+        left = np.ones(size, bool)
+        left[kept[kept < size]] = False
+        # Into the places of those that go: the sample itself is not copied for every chunk.
+        keys[left], rows[left] = new[come], chunk[come]
+    return rows[np.argsort(keys, kind="stable")[: np.isfinite(keys).sum()]]

@@ -162,7 +162,7 @@ def list_images(location: Location) -> tuple[pa.Table, str, Counter[str]]:
         Columns key (sorted) and size; a hash of keys, sizes and times; how many other files there are, by their
         suffix where it is one of ``UNREAD``, else under "other".
 
-    Memory: about the keys' text and 16 bytes a file.
+    Memory: some 130 bytes a file, with keys of 22 letters, of which the table keeps 38.
 
     Raises:
         InputError: a file name that is no UTF-8, or a folder that may not be read.
@@ -184,7 +184,8 @@ def list_images(location: Location) -> tuple[pa.Table, str, Counter[str]]:
         raise InputError(f"'{location.uri}' is a file; folder:PATH takes the folder that it lies in.") from None
     except PermissionError as error:
         raise InputError(f"'{error.filename}' may not be read; mend its permissions.") from None
-    table = pa.Table.from_batches(batches).sort_by("key")
+    # In one chunk: whoever takes some rows of several would put all of them together first.
+    table = pa.Table.from_batches(batches).sort_by("key").combine_chunks()
     digest = hashlib.sha256()
     for batch in table.to_batches(max_chunksize=_BATCH):
         for key, size, time in zip(*(column.to_pylist() for column in batch.columns), strict=True):
@@ -194,9 +195,9 @@ def list_images(location: Location) -> tuple[pa.Table, str, Counter[str]]:
 
 def _record_batch(rows: list[tuple[str, int, int]]) -> pa.RecordBatch:
     try:
-        arrays = [
-            pa.array([row[i] for row in rows], kind) for i, kind in enumerate((pa.string(), pa.int64(), pa.int64()))
-        ]
+        # Large strings: with 32-bit offsets all keys together, which are sorted, could be 2 GiB at most.
+        kinds = (pa.large_string(), pa.int64(), pa.int64())
+        arrays = [pa.array([row[i] for row in rows], kind) for i, kind in enumerate(kinds)]
     except UnicodeEncodeError as error:
         raise InputError(f"The file name {error.object!a} is not in UTF-8; rename it.") from None
     return pa.record_batch(arrays, names=["key", "size", "time"])

@@ -131,7 +131,9 @@ class PoolReader:
         ]
         row_of = np.empty(len(wanted), np.int64)
         row_of[np.concatenate([np.empty(0, np.int64), *(at for at, _ in found)])] = np.arange(len(wanted))
-        keys = pa.chunked_array([chunk for _, column in found for chunk in column.chunks], pa.string())
+        # Large: a take puts all chunks together, and 32-bit offsets end at 2 GiB of keys, those of 100 million samples.
+        large = [chunk.cast(pa.large_string()) for _, column in found for chunk in column.chunks]
+        keys = pa.chunked_array(large, pa.large_string())
         return keys.take(pa.array(row_of[place]))
 
     def labels(self, split: str = "train") -> NDArray[np.int32] | None:

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from pipeline.artifacts import Float64, Int64
 
 Labels = NDArray[np.integer[Any]]
+_MOST = 9 * 10**8
+"""Samples that random queries are drawn from."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,9 @@ def random_baseline(
         known = known[known > 0]
     # The class counts of a draw are all that matters, and they follow this law exactly.
     kinds = np.r_[known, len(labels) - known.sum()]
+    # NumPy draws from fewer than 10^9; of more, every so many stand for one: the shares of classes stay as they are.
+    kinds = -(-kinds // (1 + len(labels) // _MOST))
+    budget = min(budget, int(kinds.sum()))
     counts = np.random.default_rng(seed).multivariate_hypergeometric(kinds, budget, size=draws)[:, :-1]
     coverage, entropy = _coverage(counts), _entropy(counts)
     return RandomBaseline(float(coverage.mean()), float(coverage.std()), float(entropy.mean()), float(entropy.std()))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 
 import pyarrow as pa
 import ray
@@ -11,17 +12,20 @@ import ray.data
 from pipeline.progress import Progress
 
 
-def follow(
-    dataset: ray.data.Dataset, what: str, rows: int, say: Callable[[str], None]
-) -> list[ray.ObjectRef[pa.Table]]:
-    """Run it to its end and say how far it is; references to its blocks, which stay in Ray's object store.
+def follow(dataset: ray.data.Dataset, what: str, rows: int, say: Callable[[str], None]) -> None:
+    """Run it to its end and say how far it is.
 
     Args:
         rows: that it will have in all.
     """
+    deque(blocks(dataset, what, rows, say), maxlen=0)
+
+
+def blocks(
+    dataset: ray.data.Dataset, what: str, rows: int, say: Callable[[str], None]
+) -> Iterator[ray.ObjectRef[pa.Table]]:
+    """As ``follow``, with references to its blocks, each of which stays in Ray's object store while it is kept."""
     progress = Progress(what, rows, say)
-    blocks: list[ray.ObjectRef[pa.Table]] = []
     for bundle in dataset.iter_internal_ref_bundles():
-        blocks += bundle.block_refs
+        yield from bundle.block_refs
         progress.advance(by=bundle.num_rows() or 0)
-    return blocks

@@ -33,7 +33,7 @@ from pipeline.data.staging import (
 )
 from pipeline.errors import InputError
 from pipeline.on_ray.failures import bad_input_as_itself
-from pipeline.on_ray.follow import follow
+from pipeline.on_ray.follow import blocks, follow
 from pipeline.stages import Stage, finished
 from pipeline.storage import Location
 
@@ -201,7 +201,7 @@ def _stage_all(
     pieces = _get(ray.remote(_pieces).remote(job.source, list(splits), sizes.staged))
     items = ray.data.from_items(pieces, override_num_blocks=len(pieces))
     staged = items.map_batches(_stage, batch_size=1, fn_kwargs={"job": job, "sizes": sizes, "shape": shape})
-    return bad_input_as_itself(lambda: follow(staged, "read", sum(splits.values()), say))
+    return bad_input_as_itself(lambda: list(blocks(staged, "read", sum(splits.values()), say)))
 
 
 def _write_all(

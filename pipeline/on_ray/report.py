@@ -112,7 +112,7 @@ def embedding_map(
     """Some of the pool, and all of the query (its ``ids``) as far as it goes, in the plane."""
     points = min(config.report.umap_points, len(view.sample_id))
     chosen = ids[:points]
-    others = np.setdiff1d(view.sample_id, chosen)
+    others = np.setdiff1d(view.sample_id, chosen, assume_unique=True)
     drawn = np.random.default_rng(config.seed).choice(others, points - len(chosen), replace=False)
     shown = np.sort(np.concatenate([chosen, drawn]))
     projected = project_2d(features_of_samples(store, embedded, shown), config.seed)

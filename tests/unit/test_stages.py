@@ -269,6 +269,24 @@ def test_a_stage_that_refuses_its_input_can_be_begun_with_other_settings(place: 
     assert stage_of(place, **{"cluster.k": 12}).run(lambda _: {"loss": 1.0}, silent)["loss"] == 1.0
 
 
+def test_a_stage_that_refuses_its_input_leaves_the_settings_of_the_job_that_began_it(place: Location) -> None:
+    """Both looked before either had begun."""
+    looks = Location.is_file
+
+    def refuses(files: str) -> dict[str, Any]:
+        raise InputError("not on this machine")
+
+    def works(files: str) -> dict[str, Any]:
+        with pytest.raises(InputError, match="machine"):
+            stage_of(place).run(refuses, silent)
+        assert looks(place, f"{stage_of(place).folder}/settings.json")
+        return {"loss": 1.0}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Location, "is_file", lambda *_: False)
+        assert stage_of(place).run(works, silent)["loss"] == 1.0
+
+
 def test_a_stage_begun_before_keeps_its_settings_when_a_later_try_is_refused(place: Location) -> None:
     def killed(files: str) -> dict[str, Any]:
         raise KeyboardInterrupt

@@ -7,7 +7,9 @@ import pickle  # noqa: TID251 (as Ray sends it to a worker; nothing is read from
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import boto3
 import numpy as np
@@ -252,6 +254,44 @@ def test_walk_reads_page_after_page(make_bucket: Callable[[], str], monkeypatch:
     assert boto3.client("s3").list_objects_v2(Bucket=place.root)["IsTruncated"]
     assert [name for name, _, _ in place.walk("in")] == [f"{number:02d}" for number in range(25)]
     assert len(list(place.walk())) == 25
+
+
+class BusyS3(BaseHTTPRequestHandler):
+    """Has one file of five bytes, for which it is too busy as often as ``left`` says."""
+
+    left: ClassVar[int] = 0
+
+    def do_HEAD(self) -> None:
+        self._answer(b"")
+
+    def do_GET(self) -> None:
+        self._answer(b"image")
+
+    def _answer(self, body: bytes) -> None:
+        busy = BusyS3.left > 0
+        BusyS3.left -= busy
+        self.send_response(503 if busy else 200)
+        self.send_header("Content-Length", "0" if busy else "5")
+        self.end_headers()
+        if not busy:
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+def test_a_busy_store_is_asked_again_by_workers_too(monkeypatch: pytest.MonkeyPatch, s3_endpoint: str) -> None:
+    """More often than the three times of pyarrow's own, which it goes back to when a file system is sent anywhere."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), BusyS3)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    here = Location("s3://bucket/scans")
+    assert here.read_bytes("a.png") == b"image"  # connected, when it is sent
+    BusyS3.left = 3
+    assert pickle.loads(pickle.dumps(here)).read_bytes("a.png") == b"image"
+    assert BusyS3.left == 0
+    server.shutdown()
+    server.server_close()
 
 
 class ConflictingS3:

@@ -51,6 +51,13 @@ def scans(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_a_list_is_one_chunk_and_may_be_of_any_length(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.data.folder._BATCH", 3)
+    listing = opened(scans).listing
+    assert listing["key"].to_pylist() == ["a.tif", "b/10.jpg", "b/2.PNG", "c/d/e.bmp"]
+    assert listing["key"].num_chunks == 1 and str(listing["key"].type) == "large_string"
+
+
 def test_images_are_found_below_and_sorted_by_key(scans: Path) -> None:
     source = opened(scans)
     assert source.splits == {"train": 4}

@@ -81,6 +81,18 @@ def test_random_against_drawing_indices() -> None:
     assert found.entropy_std == pytest.approx(entropy.std(), abs=0.02)
 
 
+def test_random_from_more_than_numpy_draws_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shares stay as they are, classes of one sample are kept, and a budget may still be all of the pool."""
+    labels = np.r_[np.repeat(np.arange(4), [50_000, 30_000, 15_000, 5_000]), 4]
+    exact = random_baseline(labels, 10, draws=4000)
+    monkeypatch.setattr("pipeline.evaluate.coverage._MOST", 900)
+    found = random_baseline(labels, 10, draws=4000)
+    assert found.coverage_mean == pytest.approx(exact.coverage_mean, abs=0.01)
+    assert found.entropy_mean == pytest.approx(exact.entropy_mean, abs=0.02)
+    whole = random_baseline(labels, len(labels), draws=3)
+    assert whole.coverage_mean == 1 and whole.entropy_mean == pytest.approx(entropy_bits(labels), abs=0.02)
+
+
 def test_random_at_the_ends() -> None:
     labels = np.repeat(np.arange(3), [6, 3, 3])
     whole = random_baseline(labels, 12, draws=5)
