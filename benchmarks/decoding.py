@@ -10,6 +10,7 @@ EXIF orientation and names what is broken: against that peer the most there can 
 from __future__ import annotations
 
 import io
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from pipeline.data.decode import decode
 
 FOLDER = BLOOD.with_name("blood_jpeg")
 SIDE = 64
+OTHER_SIDES = (28, 224)
 WHAT = f"JPEG decoded and resized to {SIDE} px, one core"
 GOAL = "faster than either whole decoder; >= 0.95x Pillow with draft"
 
@@ -49,6 +51,7 @@ def measure(folder: Path = FOLDER, images: int = 1200, rounds: int = 5) -> Row:
         rounds,
     )
     against = {name: ratio(seconds, name, "ours") for name in seconds if name != "ours"}
+    others = alternate({str(side): partial(all_of, files, side) for side in OTHER_SIDES}, rounds=2)
     whole = [np.abs(ours(data).astype(int) - pillow(data)).mean() for data in files[:100]]
     return Row(
         WHAT,
@@ -57,14 +60,20 @@ def measure(folder: Path = FOLDER, images: int = 1200, rounds: int = 5) -> Row:
         min(against["Pillow"], against["torchvision"]) > 1 and against["Pillow, draft"] >= 0.95,
         [
             *((name, speed(each, len(files))) for name, each in seconds.items()),
+            *((f"ours, to {side} px", speed(each, len(files))) for side, each in others.items()),
             ("images", f"{len(files)} of {_bytes(files):.1f} KB, {Image.open(chosen[0]).size[0]} px wide"),
             ("ours from Pillow's whole decoding", f"{np.mean(whole):.2f} of 255 grey levels apart in the mean"),
         ],
     )
 
 
-def ours(data: bytes) -> Any:
-    return decode(data, SIDE, 3, max_pixels=10**8)
+def ours(data: bytes, side: int = SIDE) -> Any:
+    return decode(data, side, 3, max_pixels=10**8)
+
+
+def all_of(files: list[bytes], side: int) -> None:
+    for data in files:
+        ours(data, side)
 
 
 def pillow(data: bytes, *, draft: bool = False) -> Any:

@@ -2,7 +2,8 @@
 
 ``hacon select`` on scikit-learn's digits (1,797 images of 8x8) with one epoch, as a process of its own on a fresh
 store, timed from its start to its end. Where it goes: every stage says in its done.json how long it took; Ray's start
-ends with our line about Ray, whose time of arrival is taken; the imports are timed by themselves.
+ends with our line about Ray, whose time of arrival is taken; the imports are timed by themselves. Those of workers are
+part of what they are listed under: of training, which one machine does in the job's process, and of Ray's first worker.
 """
 
 from __future__ import annotations
@@ -58,9 +59,7 @@ def run() -> dict[str, float]:
             raise RuntimeError(f"hacon select ended with {code}: {''.join(line for _, line in lines)}")
         stages = {stage: json.loads((Path(store) / stage / "done.json").read_text())["seconds"] for stage in STAGES}
     # Afterwards, so that it warms no disk cache for the run.
-    began = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "import jobs.select"], cwd=ROOT, env=environment, check=True)
-    imports = time.perf_counter() - began
+    imports = seconds_of_import("jobs.select", environment)
     ray_started = next(at for at, line in lines if "  Ray " in line)
     results_told = next(at for at, line in lines if "images to label first" in line)
     spent = {
@@ -69,4 +68,21 @@ def run() -> dict[str, float]:
         **{f"stage {stage.rpartition('/')[2]}": seconds for stage, seconds in stages.items()},
     }
     spent["between the stages (the first Ray worker's start, the source's survey)"] = results_told - sum(spent.values())
-    return {**spent, "Ray's end and Python's": whole - results_told, "all": whole}
+    return {
+        **spent,
+        "Ray's end and Python's": whole - results_told,
+        "all": whole,
+        "of training, Python's start and its imports (by themselves)": seconds_of_import(
+            "pipeline.on_ray.training_worker", environment
+        ),
+        "of Ray's first worker, Python's start and its imports (by themselves)": seconds_of_import(
+            "pipeline.on_ray.ingest", environment
+        ),
+    }
+
+
+def seconds_of_import(module: str, environment: dict[str, str]) -> float:
+    """Of a Python that does nothing else."""
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", f"import {module}"], cwd=ROOT, env=environment, check=True)
+    return time.perf_counter() - began

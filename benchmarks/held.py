@@ -5,10 +5,11 @@ Pools here have images of one pixel and random confidences and features: what is
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -18,7 +19,7 @@ import pyarrow as pa
 import torch
 
 from benchmarks.measure import Row, in_a_process_of_its_own
-from benchmarks.scale_plan import SIZES, WRITER_SHARE, Plan
+from benchmarks.scale_plan import POOL_WRITER_SHARE, SIZES, WRITER_SHARE, Plan
 from pipeline.artifacts import (
     CLUSTER_SCHEMA,
     CONFIDENCE_SCHEMA,
@@ -28,6 +29,7 @@ from pipeline.artifacts import (
     image_column,
     pool_schema,
 )
+from pipeline.data.staging import Sizes
 from pipeline.machine import cores
 from pipeline.storage import Location
 
@@ -35,16 +37,16 @@ TEMPERATURES = (0.2, 0.05, 0.01, 0.001)
 CLUSTERS = 30
 DIMENSIONS = 2048
 SHAPE = (1, 1, 1)
+POOL_SHAPE = (28, 28, 3)
 FILE_ROWS = 16_384
 MIB = 1 << 20
 
 
 def measure(columns: tuple[int, int] = (500_000, 2_000_000), vectors: int = 80_000, file_rows: int = 65_536) -> Row:
     with tempfile.TemporaryDirectory(dir=os.environ.get("HACON_SCRATCH")) as folder:
-        query = _slope(lambda size: _query_peak(f"{folder}/{size}", size), columns)
-        listing = _slope(lambda size: in_a_process_of_its_own(list_folder, size)[2], columns)
-        listed, _, _ = in_a_process_of_its_own(list_folder, columns[0])
-        settling = _slope(lambda size: in_a_process_of_its_own(settle, size)[2], columns)
+        queries = [_query_peak(f"{folder}/{size}", size) for size in columns]
+        listings = [in_a_process_of_its_own(list_folder, size) for size in columns]
+        settlings = [in_a_process_of_its_own(settle, size) for size in columns]
         receipts, _, _ = in_a_process_of_its_own(receipt_bytes)
         tabling = [in_a_process_of_its_own(tabulate, f"{folder}/table", size)[0] for size in columns]
         in_a_process_of_its_own(write_features, f"{folder}/features.npy", vectors)
@@ -52,23 +54,43 @@ def measure(columns: tuple[int, int] = (500_000, 2_000_000), vectors: int = 80_0
             cluster, f"{folder}/features.npy", vectors
         )
         _, _, writing = in_a_process_of_its_own(write_file, f"{folder}/written", file_rows)
+        sizes = Sizes.of(POOL_SHAPE, rows_per_file=10**6)
+        in_a_process_of_its_own(stage_pieces, f"{folder}/pool", sizes)
+        _, _, pool_writing = in_a_process_of_its_own(write_pool, f"{folder}/pool", sizes)
     plan = Plan(columns[-1], 28)
     held = Plan(SIZES[0], 28, cores=cores()).cluster_bytes - 40 * (SIZES[0] - vectors)
     of_file = 4 * DIMENSIONS * file_rows
     found = {
-        "query, bytes a sample": (query, plan.query_bytes / plan.images),
-        "ingest while a folder is listed, bytes a sample": (listing, plan.survey_bytes / plan.images),
-        "that list, for whoever reads the folder, bytes a sample": (listed, plan.listing_bytes / plan.images),
+        "query, bytes a sample": (_slope(queries, columns), plan.query_bytes / plan.images),
+        "ingest while a folder is listed, bytes a sample": (
+            _slope([peak for _, _, peak in listings], columns),
+            plan.survey_bytes / plan.images,
+        ),
+        "that list, for whoever reads the folder, bytes a sample": (
+            listings[0][0],
+            plan.listing_bytes / plan.images,
+        ),
         "ingest's receipts, bytes a sample": (receipts, plan.receipt_bytes / plan.images),
-        "ingest while ids are settled, bytes a sample": (settling, plan.settle_bytes / plan.images),
+        "ingest while ids are settled, bytes a sample": (
+            _slope([peak for _, _, peak in settlings], columns),
+            plan.settle_bytes / plan.images,
+        ),
         f"K-means of {vectors:,} x {DIMENSIONS} as a stream, K = {CLUSTERS}, MiB": (clustering / MIB, held / MIB),
         f"who writes {file_rows:,} x {DIMENSIONS} features, their bytes times": (
             writing / of_file,
             WRITER_SHARE,
         ),
+        f"who writes a pool file of {sizes.file:,} images of 28 px, their bytes times": (
+            pool_writing / (sizes.file * math.prod(POOL_SHAPE)),
+            POOL_WRITER_SHARE,
+        ),
     }
     details = [(what, f"{value:,.1f}, stated {stated:,.1f}") for what, (value, stated) in found.items()]
     peaks = ", ".join(f"{size:,} samples {peak / MIB:,.0f} MiB" for size, peak in zip(columns, tabling, strict=True))
+    details += [
+        (f"seconds to {what} {columns[1]:,}, one core", f"{outcomes[1][1]:.1f}")
+        for what, outcomes in (("sort and hash a list of", listings), ("settle the ids of", settlings))
+    ]
     details += [
         (f"rows a CPU second in a pass of K-means, K = {CLUSTERS}, D = {DIMENSIONS}", f"{rows_a_second:,.0f}"),
         ("rows a CPU second in the pass that draws its sample", f"{drawn:,.0f}"),
@@ -85,10 +107,9 @@ def measure(columns: tuple[int, int] = (500_000, 2_000_000), vectors: int = 80_0
     )
 
 
-def _slope(peak: Callable[[int], int], sizes: tuple[int, int]) -> float:
+def _slope(peaks: list[int], sizes: tuple[int, int]) -> float:
     """Bytes a sample by which a peak grows from one size to the next: what does not grow is left out."""
-    first, second = (peak(size) for size in sizes)
-    return (second - first) / (sizes[1] - sizes[0])
+    return (peaks[1] - peaks[0]) / (sizes[1] - sizes[0])
 
 
 # ---- query --------------------------------------------------------------------------------
@@ -182,6 +203,26 @@ def settle(size: int) -> None:
     samples = accepted(receipts, "train")
     assert samples.num_rows == size - repeated(receipts).num_rows
     pool_fingerprint(samples, (28, 28, 3))
+
+
+def stage_pieces(folder: str, sizes: Sizes) -> None:
+    """As many pieces as a pool file of 128 MiB is made of, of noise, which does not compress."""
+    from pipeline.data.sources import Decoded
+    from pipeline.data.staging import stage
+
+    for start in range(0, sizes.file, sizes.staged):
+        position = np.arange(start, min(start + sizes.staged, sizes.file))
+        images = np.random.default_rng(start).integers(0, 256, (len(position), *POOL_SHAPE), np.uint8)
+        piece = Decoded(position, [str(each) for each in position], [bytes(32)] * len(position), images)
+        stage(Location(folder), "staged", "train", piece, sizes.staged, POOL_SHAPE)
+
+
+def write_pool(folder: str, sizes: Sizes) -> None:
+    """That file of them."""
+    from pipeline.data.staging import write_pool_file
+
+    positions = pa.chunked_array([np.arange(sizes.file)])
+    write_pool_file(Location(folder), "staged", "pool", "train", positions, 0, sizes, POOL_SHAPE)
 
 
 # ---- pretrain -----------------------------------------------------------------------------

@@ -16,12 +16,14 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 
+from pipeline.cluster.assignment import BLOCK_ROWS
 from pipeline.cluster.sklearn_backend import SAMPLE_ROWS, STARTS_AND_CLUSTERS
 from pipeline.config import EmbedConfig, IngestConfig
 from pipeline.data.staging import Sizes
 from pipeline.moco.fit import IMAGENET_DRAWS
 from pipeline.on_ray.cluster import CHUNK_BYTES, HELD_BYTES
 from pipeline.on_ray.embed import rows_of_a_file
+from pipeline.on_ray.stream import BYTES_PER_READ
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "scale.md"
 MARKER = "<!-- tables: python -m benchmarks.scale_plan --write -->"
@@ -31,14 +33,16 @@ EPOCHS = {10**6: 200, 10**7: 100, 10**8: 30, 10**9: 10}
 """Assumed: the paper's 200 epochs up to 1.28 M draws each; fewer of larger pools, as ImageNet recipes have them."""
 RECEIPT_BYTES = 53
 """Of ingest, a sample: split, position, SHA-256."""
-SURVEY_BYTES = 130
+SURVEY_BYTES = 140
 """A sample, while one task lists a folder: names of 22 letters, sizes, times, and the same sorted."""
-LISTING_BYTES = 34
+LISTING_BYTES = 38
 """Of that list, a sample: such a name and a size."""
 SETTLE_BYTES = 425
 """A sample, while one task seeks duplicates among the receipts and sorts them: measured 423 with 1% of them twice."""
 QUERY_BYTES = 290
 """A sample, of which keys of 22 letters take some 50: measured 277 to 297."""
+POOL_WRITER_SHARE = 2.2
+"""Of a pool file's pixels, what who writes it holds: measured 2.0 at 128 MiB."""
 WRITER_SHARE = 1.35
 """Of a file of features, what who writes it holds: measured 1.1 and 1.31 at 65,536 x 2048."""
 MAP_POINTS = 5000
@@ -67,6 +71,8 @@ class Assumed:
     """One PUT or LIST request to it."""
     get_dollars: float = 0.4e-6
     """One GET request."""
+    list_seconds: float = 0.1
+    """One LIST request of a thousand names: not measured."""
     source_bytes: float = 50e3
     """One compressed source image."""
     decoded: float = 500.0
@@ -113,6 +119,21 @@ class Plan:
         return -(-self.images // self.sizes.file)
 
     @property
+    def ingest_tasks(self) -> int:
+        """Pieces, and files: each a task of Ray's."""
+        return -(-self.images // self.sizes.staged) + self.pool_files
+
+    @property
+    def pool_writer_bytes(self) -> int:
+        """2.2 of a pool file, which has 16,384 rows and 128 MiB at most."""
+        return int(POOL_WRITER_SHARE * 3 * self.side**2 * self.sizes.file)
+
+    @property
+    def listing_hours(self) -> float:
+        """A request for a thousand names on S3, one after the other."""
+        return self.images / 1000 * self.assumed.list_seconds / 3600
+
+    @property
     def receipt_bytes(self) -> int:
         """53 N, sent to the one task that settles ids."""
         return RECEIPT_BYTES * self.images
@@ -124,12 +145,12 @@ class Plan:
 
     @property
     def survey_bytes(self) -> int:
-        """130 N, held by the task that lists a folder; 80 N more where there are labels."""
+        """140 N, held by the task that lists a folder; 80 N more where there are labels."""
         return SURVEY_BYTES * self.images
 
     @property
     def listing_bytes(self) -> int:
-        """34 N with keys of 22 letters: in the object store of every node that reads from the folder."""
+        """38 N with keys of 22 letters: in the object store of every node that reads from the folder."""
         return LISTING_BYTES * self.images
 
     @property
@@ -169,6 +190,11 @@ class Plan:
     def shipped_bytes_an_epoch(self) -> int:
         """R pools, from who reads to who trains, where the pool is streamed."""
         return self.repeats * self.pool_bytes if self.streamed else 0
+
+    @property
+    def stream_tasks_an_epoch(self) -> int:
+        """Of all workers together: 64 MiB of images each."""
+        return -(-self.shipped_bytes_an_epoch // BYTES_PER_READ)
 
     @property
     def exchanged_share(self) -> float:
@@ -239,16 +265,18 @@ class Plan:
 
     @property
     def cluster_bytes(self) -> int:
-        """Features or three chunks of 64 MiB; labels and distances, 40 N; and what the starts take.
+        """Features, or two chunks of 64 MiB and the 2 c + 1 blocks that wait for c cores; a block a core; labels and
+        distances, 40 N; and what the starts take, which come first.
 
         These are a sample of max(20,000, 100 K) rows, in float64 as much of it as k-means++ sees, and a copy for each
-        of the starts (10 at most, 300 / K) that run at once.
+        of the starts (10 at most, 300 / K) that run at once. A block has 4,096 rows.
         """
         row = 4 * self.dimensions
         seen, sample = (min(self.images, max(SAMPLE_ROWS, each * self.k)) for each in (30, 100))
         starts = max(1, min(10, STARTS_AND_CLUSTERS // self.k, self.cores))
-        held = self.feature_bytes if self.features_held else 3 * CHUNK_BYTES
-        return held + row * (2 * seen + (1 + starts) * sample) + 40 * self.images
+        block = row * BLOCK_ROWS
+        held = self.feature_bytes if self.features_held else 2 * CHUNK_BYTES + (2 * self.cores + 1) * block
+        return held + self.cores * block + row * (2 * seen + (1 + starts) * sample) + 40 * self.images
 
     @property
     def cluster_store_bytes(self) -> int:
@@ -329,6 +357,7 @@ def tables() -> str:
                 "pool GB": lambda p: _gb(p.pool_bytes),
                 "source GB read": lambda p: _gb(p.images * p.assumed.source_bytes),
                 "pool files": lambda p: f"{p.pool_files:,}",
+                "ingest tasks": lambda p: f"{p.ingest_tasks:,}",
                 "pretrain GPU h": lambda p: _number(p.train_hours),
                 "GPU h an epoch": lambda p: _number(p.train_hours / EPOCHS[p.images]),
                 "embed GPU h": lambda p: _number(p.embed_hours),
@@ -341,6 +370,7 @@ def tables() -> str:
                 "pool": lambda p: "streamed" if p.streamed else "kept",
                 "GB read in all": lambda p: _gb(p.read_bytes),
                 "GB through Ray an epoch": lambda p: _gb(p.shipped_bytes_an_epoch),
+                "tasks an epoch": lambda p: f"{p.stream_tasks_an_epoch:,}",
                 "GB between workers an epoch": lambda p: _gb(p.exchanged_bytes_an_epoch),
                 "GB of ids a worker": lambda p: _gb(p.id_list_bytes),
             },
@@ -356,6 +386,7 @@ def tables() -> str:
             {
                 "receipts": lambda p: _gb(p.receipt_bytes),
                 "a folder's list": lambda p: _gb(p.listing_bytes),
+                "listing on S3, hours": lambda p: _number(p.listing_hours),
                 "listing holds": lambda p: _gb(p.survey_bytes),
                 "settling holds": lambda p: _gb(p.settle_bytes),
                 "sums a device": lambda p: _gb(p.sums_bytes),

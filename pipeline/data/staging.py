@@ -3,8 +3,8 @@
 First every piece is staged as one Parquet file by *position*, and leaves receipts: (split, position,
 sha256, reason). When all receipts are there, rejected images and duplicates are known and the dense
 ``sample_id`` of all others is their place in position order. Then each pool file is written from the
-few staged files that its positions lie in. So ids never depend on who finished when, and nothing but the
-receipts (53 bytes a sample) is ever held whole.
+few staged files that its positions lie in. So ids never depend on who finished when, and nothing is ever held
+whole but the receipts: 53 bytes a sample, 425 while ids are settled.
 """
 
 from __future__ import annotations
@@ -61,9 +61,8 @@ def stage(store: Location, folder: str, split: str, piece: Decoded, rows: int, s
     everywhere = [*piece.position.tolist(), *(position for position, _ in piece.rejected)]
     columns = [pa.array(piece.position), pa.array(piece.key, pa.string()), pa.array(piece.sha256, pa.binary(32))]
     table = pa.table([*columns, image_column(piece.images)], schema=_staged_schema(shape))
-    store.write_bytes(
-        f"{folder}/{_staged_name(split, min(everywhere) // rows)}", _parquet(table, len(table) or 1, "position", "lz4")
-    )
+    name = f"{folder}/{_staged_name(split, min(everywhere) // rows)}"
+    _write(store, name, table, len(table) or 1, "position", "lz4")
     reasons = [None] * len(piece.position) + [reason for _, reason in piece.rejected]
     digests = [*piece.sha256, *([None] * len(piece.rejected))]
     return pa.table([[split] * len(everywhere), everywhere, digests, reasons], schema=RECEIPT_SCHEMA)
@@ -127,11 +126,12 @@ def write_pool_file(
     shape: Shape,
 ) -> None:
     """Write samples ``first_id`` and on, at ``positions`` (ascending) of the staged files, as one Parquet file."""
-    table = pa.concat_tables(_staged_rows(store, staged, split, positions, sizes.staged)).sort_by("position")
+    table = pa.concat_tables(_staged_rows(store, staged, split, positions, sizes.staged))
+    # Pieces are in order, and so is what is in them: to sort would be to hold the file twice.
     assert table["position"].equals(positions), (name, len(table), len(positions))
     ids = np.arange(first_id, first_id + len(table))
     table = pa.table([ids, table["key"], table["sha256"], table["image"]], schema=pool_schema(*shape))
-    store.write_bytes(name, _parquet(table, sizes.group, "sample_id", "zstd"))
+    _write(store, name, table, sizes.group, "sample_id", "zstd")
 
 
 def _staged_rows(store: Location, folder: str, split: str, positions: pa.ChunkedArray, rows: int) -> Iterator[pa.Table]:
@@ -148,10 +148,14 @@ def _staged_schema(shape: Shape) -> pa.Schema:
     return pa.schema([("position", pa.int64()), *list(pool_schema(*shape))[1:]])
 
 
-def _parquet(table: pa.Table, group_rows: int, number: str, compression: str) -> bytes:
+def _write(store: Location, name: str, table: pa.Table, group_rows: int, number: str, compression: str) -> None:
     """Pixels gain nothing from dictionaries, and their minimum and maximum are of no use."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(
-        table, sink, row_group_size=group_rows, compression=compression, use_dictionary=False, write_statistics=[number]
-    )
-    return bytes(sink.getvalue().to_pybytes())
+    with store.writing(name) as path:
+        pq.write_table(
+            table,
+            path,
+            row_group_size=group_rows,
+            compression=compression,
+            use_dictionary=False,
+            write_statistics=[number],
+        )

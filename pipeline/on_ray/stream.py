@@ -29,7 +29,7 @@ from pipeline.data.pool import PoolReader, RowGroup
 from pipeline.data.sampler import Sampler, Step
 from pipeline.storage import Location
 
-_BYTES_PER_READ = 64 << 20
+BYTES_PER_READ = 64 << 20
 """Of one task's images, whatever their size."""
 WINDOWS_HELD = 3
 """At a time: two that a batch lies in (more, where it is larger than one), and the next."""
@@ -134,7 +134,7 @@ class StreamedPixels:
 
     def _windows_of(self, epoch: int) -> Generator[Window]:
         shares = [Share.of(ids, dist.world_size(), dist.rank()) for _, ids in self._sampler.drawn(epoch)]
-        most = max(1, _BYTES_PER_READ // math.prod(self._shape))
+        most = max(1, BYTES_PER_READ // math.prod(self._shape))
         # A reader of their own: it travels with every task, and this one may know all row groups of the pool.
         reader = PoolReader(self._store, self._manifest)
         # Not from_arrow: its tasks want a whole CPU each, which workers may have left none of, and would wait for ever.

@@ -132,7 +132,7 @@ def test_a_stream_can_be_left_before_its_end(
 ) -> None:
     from pipeline.on_ray import stream
 
-    monkeypatch.setattr(stream, "_BYTES_PER_READ", 10 * images[0].nbytes)
+    monkeypatch.setattr(stream, "BYTES_PER_READ", 10 * images[0].nbytes)
     sampler = Sampler(len(images), 1, 96, seed=1, window=10**6)
     left = stream.StreamedPixels(*pool, sampler, first_epoch=0, epochs=1000, device=torch.device("cpu"))
     left.close()
