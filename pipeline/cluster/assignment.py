@@ -23,7 +23,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 BLOCK_ROWS = 4096
 """Rows compared with all centroids at once; bounds the float64 copies to 64 MiB at D = 2048."""
-_FLOATS_IN_CACHE = 1 << 17
+_FLOATS_IN_CACHE = 1 << 15
 """float64 numbers that are worked on at once where little is done to each."""
 
 
@@ -54,8 +54,9 @@ def assign(chunks: Chunks, centroids: Float32) -> Assignment:
     Raises:
         InputError: fewer distinct rows than centroids.
     """
+    nearest = partial(_nearest, centroids=centroids, compared=Compared.of(centroids))
     labels, squared = [], []
-    for label, distance in in_order(partial(_nearest, centroids=centroids), _blocks(chunks)):
+    for label, distance in in_order(nearest, _blocks(chunks)):
         labels.append(label)
         squared.append(distance)
     # Of centroids that coincide only the first may have rows: which one rounding prefers means nothing.
@@ -77,51 +78,72 @@ def in_order(call: Callable[[A], B], blocks: Iterable[A]) -> Iterator[B]:
             yield ahead.popleft().result()
 
 
-def float32_scores(rows: Float32, centroids: Float32) -> tuple[Float32, Float32, Float32]:
-    """(n, K) |x - c|^2 / 2 less its part |x|^2 / 2, which all centroids share; and rows and centroids as compared."""
-    # About the centroids' mean, for less cancellation; any point will do, so it is one that float32 has exactly.
-    middle = centroids.mean(axis=0, dtype=np.float64).astype(np.float32)
-    near, around = rows - middle, centroids - middle
-    score = near @ around.T
-    return np.subtract(np.einsum("kd,kd->k", around, around) / 2, score, out=score), near, around
+@dataclass(frozen=True)
+class Compared:
+    """Centroids c as rows x are compared with them in float32, about a point m for less cancellation.
+
+    |x - c|^2 / 2 is |x - m|^2 / 2, which all centroids share, and half - x (c - m): so the rows need not be moved,
+    which takes half as long as the product does.
+    """
+
+    middle: Float32
+    """(D,) m; any point will do, so it is one that float32 has exactly."""
+    around: Float32
+    """(K, D) c - m."""
+    half: Float32
+    """(K,) |c - m|^2 / 2 + m (c - m)."""
+
+    @classmethod
+    def of(cls, centroids: Float32, middle: Float32 | None = None) -> Compared:
+        """About ``middle``; none: the centroids' mean."""
+        if middle is None:
+            middle = centroids.mean(axis=0, dtype=np.float64).astype(np.float32)
+        around = centroids - middle.astype(np.float64)
+        half = (around**2).sum(axis=1) / 2 + around @ middle
+        return cls(middle, around.astype(np.float32), half.astype(np.float32))
+
+    def scores(self, rows: Float32) -> Float32:
+        """(n, K) of ``rows`` (n, D): |x - c|^2 / 2 less the part that all centroids share."""
+        score = rows @ self.around.T
+        return np.subtract(self.half, score, out=score)
+
+    def error(self, rows: Float32) -> float:
+        """How far the difference of two scores may be off: each is a sum of D rounded products, and some more."""
+        longest, farthest = (float(np.sqrt(np.einsum("nd,nd->n", each, each).max())) for each in (rows, self.around))
+        roundings, eps = rows.shape[1] + 8, float(np.finfo(np.float32).eps)
+        return 2 * roundings * eps * farthest * (longest + farthest + float(np.linalg.norm(self.middle)))
 
 
-def _nearest(rows: Float32, centroids: Float32) -> tuple[Int64, Float64]:
+def _nearest(rows: Float32, centroids: Float32, compared: Compared) -> tuple[Int64, Float64]:
     """(n,) number of the nearest centroid (the lowest of equals) and (n,) squared distance to it.
 
     In float32 first; rows whose two nearest are closer together than float32's error are looked at again in
     float64. So the answer is float64's, in half the time.
     """
-    score, near, around = float32_scores(rows, centroids)
+    score = compared.scores(rows)
     label = score.argmin(axis=1)
-    if len(centroids) > 1:
-        each = np.arange(len(rows))
-        lowest = score[each, label]
-        score[each, label] = np.inf
-        doubtful = score.min(axis=1) - lowest <= _error(near, around)
-        label[doubtful] = _scores(rows[doubtful], centroids).argmin(axis=1)
-    return label, _squared(rows, centroids[label])
+    within = score[np.arange(len(rows)), label] + np.float32(compared.error(rows))
+    # All that may be the nearest, row by row: a row that comes twice is doubtful.
+    close = np.flatnonzero(score <= within[:, None]) // len(centroids)
+    doubtful = np.unique(close[1:][close[1:] == close[:-1]])
+    label[doubtful] = _scores(rows[doubtful], centroids).argmin(axis=1)
+    return label, _squared(rows, centroids, label)
 
 
 def _scores(rows: Float32, centroids: Float32) -> Float64:
-    """``float32_scores`` in float64."""
+    """(n, K) in float64: |x - c|^2 / 2 less its part that all centroids share."""
     middle = centroids.mean(axis=0, dtype=np.float64)
     around = centroids - middle
     return np.asarray((around**2).sum(axis=1) / 2 - (rows - middle) @ around.T)
 
 
-def _error(rows: Float32, centroids: Float32) -> float:
-    """How far the difference of two float32 scores may be off: a sum of D rounded products, twice over."""
-    longest, farthest = (float(np.sqrt(np.einsum("nd,nd->n", each, each).max())) for each in (rows, centroids))
-    roundings = rows.shape[1] + 8
-    return 2 * roundings * float(np.finfo(np.float32).eps) * farthest * (longest + farthest)
-
-
-def _squared(rows: Float32, points: Float32) -> Float64:
-    squared, few = np.empty(len(rows)), max(1, _FLOATS_IN_CACHE // rows.shape[1])
+def _squared(rows: Float32, centroids: Float32, label: Int64) -> Float64:
+    """(n,) |x - c|^2 in float64, c of each row's ``label`` (n,)."""
+    squared, few, centres = np.empty(len(rows)), max(1, _FLOATS_IN_CACHE // rows.shape[1]), centroids.astype(np.float64)
     for start in range(0, len(rows), few):
         here = slice(start, start + few)
-        gap = rows[here].astype(np.float64) - points[here if len(points) > 1 else slice(None)]
+        gap = centres[label[here]]
+        np.subtract(gap, rows[here], out=gap)
         np.einsum("nd,nd->n", gap, gap, out=squared[here])
     return squared
 
@@ -148,7 +170,7 @@ def _fill_empty(chunks: Chunks, found: Assignment) -> Assignment:
         start = 0
         for block in _blocks(chunks):
             here = slice(start, start + len(block))
-            moved = _squared(block, centroids[empty[:1]])
+            moved = _squared(block, centroids, np.full(len(block), empty[0]))
             closer = moved < squared[here]
             labels[here][closer] = empty[0]
             squared[here][closer] = moved[closer]

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.sparse import csc_matrix
 
 from pipeline.artifacts import Float32, Float64
-from pipeline.cluster.assignment import BLOCK_ROWS, Chunks, float32_scores, in_order
+from pipeline.cluster.assignment import BLOCK_ROWS, Chunks, Compared, in_order
 
 
 def lloyd(chunks: Chunks, centroids: Float32, passes: int, least: float) -> Float32:
@@ -23,13 +23,18 @@ def lloyd(chunks: Chunks, centroids: Float32, passes: int, least: float) -> Floa
         passes: at most.
         least: stop when the pass before has lowered the inertia by this share of it or less.
     """
-    before = np.inf
-    for _ in range(passes):
-        total, count, inertia = np.zeros(centroids.shape), np.zeros(len(centroids)), 0.0
-        for (sums, rows), distances in in_order(partial(_sums, centroids=centroids), batches(chunks, BLOCK_ROWS)):
+    # One point for all passes: |x - m|^2 of all rows is the same in all of them, and summed in the first.
+    middle = Compared.of(centroids).middle
+    spread, before = 0.0, np.inf
+    for number in range(passes):
+        sums_of = partial(_sums, compared=Compared.of(centroids, middle), first=number == 0)
+        total, count, lowest = np.zeros(centroids.shape), np.zeros(len(centroids)), 0.0
+        for (sums, rows), least_of_block, apart in in_order(sums_of, batches(chunks, BLOCK_ROWS)):
             total += sums
             count += rows
-            inertia += distances
+            lowest += least_of_block
+            spread += apart
+        inertia = spread + 2 * lowest
         centroids = np.where(count[:, None] > 0, total / np.maximum(count, 1)[:, None], centroids).astype(np.float32)
         if before - inertia <= least * inertia:
             break
@@ -55,13 +60,21 @@ def batches(chunks: Chunks, size: int) -> Iterator[Float32]:
         yield np.concatenate(waiting)
 
 
-def _sums(rows: Float32, centroids: Float32) -> tuple[tuple[Float64, Float64], float]:
-    """(K, D) sum and (K,) number of the rows that are nearest to each centroid; the squares of their distances."""
-    score, near, _ = float32_scores(rows, centroids)
+def _sums(rows: Float32, compared: Compared, first: bool) -> tuple[tuple[Float64, Float64], float, float]:
+    """(K, D) sum and (K,) number of the rows that are nearest to each centroid; the sum of their scores.
+
+    Args:
+        first: give the sum of |x - m|^2 too, else 0.
+    """
+    score = compared.scores(rows)
     label = score.argmin(axis=1)
-    # A column for each row, with a one at its centroid.
-    ones = np.ones(len(rows), np.float32)
-    members = csc_matrix((ones, label, np.arange(len(rows) + 1)), shape=(len(centroids), len(rows)))
-    count = np.bincount(label, minlength=len(centroids)).astype(np.float64)
     lowest = score[np.arange(len(rows)), label].sum(dtype=np.float64)
-    return ((members @ rows).astype(np.float64), count), float(2 * lowest + np.einsum("nd,nd->", near, near))
+    # A column for each row, with a one at its centroid.
+    ones, k = np.ones(len(rows), np.float32), len(compared.half)
+    members = csc_matrix((ones, label, np.arange(len(rows) + 1)), shape=(k, len(rows)))
+    count = np.bincount(label, minlength=k).astype(np.float64)
+    apart = 0.0
+    if first:
+        gap = rows - compared.middle
+        apart = float(np.einsum("nd,nd->", gap, gap))
+    return ((members @ rows).astype(np.float64), count), float(lowest), apart

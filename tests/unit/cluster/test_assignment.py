@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.cluster import assignment
-from pipeline.cluster.assignment import _nearest, _scores, assign
+from pipeline.cluster.assignment import Compared, _nearest, _scores, assign
 from pipeline.errors import InputError
 
 LINE = np.array([[0], [1], [2], [10], [11]], np.float32)
@@ -29,7 +29,7 @@ def test_equal_centroids_count_as_one() -> None:
 def test_equal_centroids_do_not_split_equal_rows_even_if_rounding_would(monkeypatch: pytest.MonkeyPatch) -> None:
     """A matrix product may round the same numbers differently in two columns."""
     split = (np.array([0, 1, 0, 1, 2]), np.zeros(5))
-    monkeypatch.setattr(assignment, "_nearest", lambda rows, centroids: split)
+    monkeypatch.setattr(assignment, "_nearest", lambda rows, centroids, compared: split)
     rows = np.array([[7], [7], [7], [7], [9]], np.float32)
     with pytest.raises(InputError, match="only 2 distinct"):
         assign(lambda: [rows], np.array([[7], [7], [9]], np.float32))
@@ -60,7 +60,7 @@ def test_nearest_is_that_of_float64_however_close_the_centroids(offset: float, s
     # Pairs of centroids a step apart: float32 scores cannot tell the smaller steps.
     first = rows[:20].astype(np.float64)
     centroids = np.concatenate([first, first + step * rng.normal(size=(20, 32))]).astype(np.float32)
-    label, squared = _nearest(rows, centroids)
+    label, squared = _nearest(rows, centroids, Compared.of(centroids))
     assert label.tolist() == _scores(rows, centroids).argmin(axis=1).tolist()
     every = ((rows.astype(np.float64)[:, None] - centroids) ** 2).sum(axis=2)
     np.testing.assert_allclose(squared, every.min(axis=1), rtol=1e-9, atol=1e-12)
