@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.artifacts import Uint8
+from pipeline.artifacts import Int64, Uint8
 from pipeline.data.pool import PoolReader
+from pipeline.data.sampler import Sampler
 
 
 def all_images(reader: PoolReader, split: str = "train") -> Uint8:
@@ -22,3 +23,17 @@ def all_images(reader: PoolReader, split: str = "train") -> Uint8:
         seen[ids] += 1
     assert (seen == 1).all()
     return images
+
+
+def draws(sampler: Sampler, epochs: int) -> Int64:
+    """(size,) how often each image is drawn in some epochs: epochs x repeats, less the dropped remainders."""
+    counts = np.full(sampler.size, epochs * sampler.repeats, np.int64)
+    dropped = sampler.size * sampler.repeats - sampler.steps * sampler.batch_size
+    for epoch in range(epochs if dropped else 0):
+        left, repeat = dropped, sampler.repeats
+        while left > 0:
+            repeat -= 1
+            tail = np.concatenate(list(sampler.windows(epoch, repeat)))[-left:]
+            np.subtract.at(counts, tail, 1)
+            left -= len(tail)
+    return counts

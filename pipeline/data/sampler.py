@@ -85,16 +85,3 @@ class Sampler:
                 yield Step(index, ids, repeats, windows, shuffle)
                 index += 1
             left = left[:, whole:]
-
-    def counts(self, epochs: int) -> Int64:
-        """How often each image is drawn in ``epochs`` epochs: epochs x repeats less the dropped remainders. (size,)"""
-        counts = np.full(self.size, epochs * self.repeats, np.int64)
-        dropped = self.size * self.repeats - self.steps * self.batch_size
-        for epoch in range(epochs if dropped else 0):
-            left, repeat = dropped, self.repeats
-            while left > 0:
-                repeat -= 1
-                tail = np.concatenate(list(self.windows(epoch, repeat)))[-left:]
-                np.subtract.at(counts, tail, 1)
-                left -= len(tail)
-        return counts

@@ -24,6 +24,7 @@ from sklearn.datasets import load_digits
 from pipeline.artifacts import confidence_at
 from pipeline.data.sampler import Sampler
 from pipeline.storage import Location
+from tests.reading import draws
 from tests.runs import files_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,7 +132,7 @@ def test_the_main_job_on_two_nodes(
     rows = list(csv.DictReader(io.StringIO(store.read_bytes("runs/two/query/query.csv").decode())))
     assert len({row["sample_id"] for row in rows}) == len(rows) == BUDGET
     table = confidence_at(store.read_table(files_of(store, "two", "pretrain") + "/confidence.parquet"), 0.05)
-    assert np.array_equal(table.count, Sampler(SIZE, 1, BATCH, seed=0, window=10**9).counts(EPOCHS))
+    assert np.array_equal(table.count, draws(Sampler(SIZE, 1, BATCH, seed=0, window=10**9), EPOCHS))
     assert b"classes covered" not in store.read_bytes("runs/two/report/report.html"), "no labels were given"
 
 

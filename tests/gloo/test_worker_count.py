@@ -11,6 +11,7 @@ import torch.multiprocessing
 
 from pipeline.checkpoint import Checkpoint
 from tests.gloo import workers
+from tests.reading import draws
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def test_weights_queue_and_sums_are_those_of_one_worker(
 
 @pytest.mark.parametrize("world", [1, 2, 3])
 def test_every_draw_is_counted_exactly_once(runs: dict[int, list[Checkpoint]], world: int) -> None:
-    expected = workers.task().sampler.counts(workers.CONFIG.epochs)
+    expected = draws(workers.task().sampler, workers.CONFIG.epochs)
     for checkpoint in runs[world]:
         assert np.array_equal(checkpoint.part("confidence")["draws"].numpy(), expected)
 

@@ -23,6 +23,7 @@ from pipeline.cluster import kmeans
 from pipeline.config import PretrainConfig
 from pipeline.data.keyed import sample_keys
 from pipeline.data.views import GREY, RGB, Recipe, make_views
+from pipeline.device import Pace
 from pipeline.moco.objective import KEYS_AT_ONCE
 from pipeline.moco.replay import PLAIN_CALLS
 from pipeline.moco.resident import ResidentPixels
@@ -99,6 +100,16 @@ def test_a_step_never_waits_for_the_device() -> None:
             training.step(step, 0, pixels)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@needs_gpu
+def test_the_host_is_at_most_two_batches_ahead() -> None:
+    pace, copied = Pace(DEVICE), []
+    for _ in range(3):
+        torch.cuda._sleep(2 * 10**8)  # a tenth of a second or more
+        copied.append(torch.cuda.current_stream().record_event())
+        pace.sent()
+    assert copied[0].query() and not copied[2].query()
 
 
 @needs_gpu

@@ -16,6 +16,7 @@ from sklearn.datasets import load_digits
 from pipeline.artifacts import confidence_at
 from pipeline.data.sampler import Sampler
 from pipeline.storage import Location
+from tests.reading import draws
 from tests.runs import files_of
 
 SIZE, EPOCHS = 150, 6
@@ -48,6 +49,6 @@ def test_killed_training_resumes_with_the_same_counts(tmp_path: Path) -> None:
     again = subprocess.run(train, env=environment, check=True, timeout=400, capture_output=True, text=True)
     assert "resumes after epoch" in again.stdout
     table = confidence_at(store.read_table(files_of(store, "r", "pretrain") + "/confidence.parquet"), 0.05)
-    assert np.array_equal(table.count, Sampler(SIZE, 1, 32, seed=0, window=10**9).counts(EPOCHS))
+    assert np.array_equal(table.count, draws(Sampler(SIZE, 1, 32, seed=0, window=10**9), EPOCHS))
     history = store.read_json(files_of(store, "r", "pretrain") + "/history.json")
     assert [epoch["epoch"] for epoch in history] == list(range(1, EPOCHS + 1))

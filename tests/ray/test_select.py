@@ -27,6 +27,7 @@ from pipeline.artifacts import by_sample_id, confidence_at, features_of
 from pipeline.data.sampler import Sampler
 from pipeline.select import PoolView, strategy
 from pipeline.storage import Location
+from tests.reading import draws
 from tests.runs import files_of
 
 pytestmark = [pytest.mark.usefixtures("local_ray"), pytest.mark.timeout(900)]
@@ -92,7 +93,7 @@ def test_inside_a_cluster_the_lowest_confidence_comes_first(done: Location) -> N
 
 def test_every_draw_was_counted(done: Location) -> None:
     table = confidence_at(done.read_table(files_of(done, "first", "pretrain") + "/confidence.parquet"), 0.05)
-    assert np.array_equal(table.count, Sampler(SIZE, 1, 32, seed=0, window=10**9).counts(2))
+    assert np.array_equal(table.count, draws(Sampler(SIZE, 1, 32, seed=0, window=10**9), 2))
 
 
 def test_the_report_stands_alone_and_states_coverage(done: Location) -> None:
@@ -159,7 +160,7 @@ def test_two_workers_and_one_of_them_killed_train_as_one_does(done: Location, po
         assert main(["pretrain", *flags, f"pretrain.epochs={epochs}"]) == 0
         assert killed.result() == 2, "of two workers one was killed, after a checkpoint"
     table = confidence_at(two.read_table(files_of(two, "two", "pretrain") + "/confidence.parquet"), 0.2)
-    assert np.array_equal(table.count, Sampler(SIZE, 1, 32, seed=0, window=10**9).counts(epochs))
+    assert np.array_equal(table.count, draws(Sampler(SIZE, 1, 32, seed=0, window=10**9), epochs))
     first, second = (
         store.read_json(files_of(store, run, "pretrain") + "/history.json")
         for store, run in ((done, "first"), (two, "two"))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.data.sampler import BLOCK, Sampler
+from tests.reading import draws
 
 CASES = [
     (100, 1, 10, 10**6),
@@ -31,7 +32,7 @@ def test_counts_known_in_advance_are_the_counts_of_the_batches(
             assert len(step.ids) == len(step.repeat) == batch
             assert np.array_equal(np.sort(step.shuffle), np.arange(batch))
             np.add.at(drawn, step.ids, 1)
-    assert np.array_equal(drawn, sampler.counts(3))
+    assert np.array_equal(drawn, draws(sampler, 3))
     assert drawn.sum() == 3 * sampler.steps * batch
     assert drawn.max() <= 3 * repeats
 

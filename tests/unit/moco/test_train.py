@@ -18,6 +18,7 @@ from pipeline.moco.resident import ResidentPixels
 from pipeline.moco.task import PretrainTask
 from pipeline.moco.train import Pretraining, pretrain
 from pipeline.progress import Progress
+from tests.reading import draws
 
 pytestmark = pytest.mark.usefixtures("tiny_encoder")
 
@@ -40,7 +41,7 @@ def test_every_sample_is_counted_as_often_as_known_in_advance() -> None:
     pretrain(_task(), _pixels(), context)
     assert context.last is not None
     counted = context.last.part("confidence")["draws"].numpy()
-    assert np.array_equal(counted, _task().sampler.counts(3))
+    assert np.array_equal(counted, draws(_task().sampler, 3))
     assert counted.sum() == 3 * (37 * 2 // 16) * 16
 
 
