@@ -43,7 +43,6 @@ def main() -> int:
     which.add_argument("--only", nargs="+", choices=ROWS, metavar="NAME", help=f"of {', '.join(ROWS)}")
     which.add_argument("--write", action="store_true", help="write RESULTS.md, row by row")
     given = parse.parse_args()
-    kept = RESULTS.read_text().partition(CPU)[0] if RESULTS.exists() else "# Results\n\n"
     rows: dict[str, Row] = {}
     for name in given.only or ROWS:
         try:
@@ -54,13 +53,14 @@ def main() -> int:
         for what, figure in rows[name].details:
             print(f"    {what}: {figure}", flush=True)
         if given.write:
+            kept = RESULTS.read_text().partition(CPU)[0] if RESULTS.exists() else "# Results\n\n"
             RESULTS.write_text(f"{kept}{CPU}\n\n{page(rows)}")
     return 1 if any(row.measured.startswith("failed") for row in rows.values()) else 0
 
 
 def page(rows: dict[str, Row]) -> str:
     """The table and the figures behind it, as Markdown."""
-    changed = ("git", "status", "--porcelain", "--untracked-files=no", "--", ".", f":!{RESULTS}")
+    changed = ("git", "status", "--porcelain", "--untracked-files=no", "--", ".", f":(exclude){RESULTS}")
     commit = _said("git", "rev-parse", "--short", "HEAD") + ("-dirty" if _said(*changed) else "")
     words = {True: "yes", False: "**no**", None: "not measured"}
     lines = [

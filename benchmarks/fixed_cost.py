@@ -2,8 +2,8 @@
 
 ``hacon select`` on scikit-learn's digits (1,797 images of 8x8) with one epoch, as a process of its own on a fresh
 store, timed from its start to its end. Where it goes: every stage says in its done.json how long it took; Ray's start
-ends with our line about Ray, whose time of arrival is taken; the imports are timed by themselves. Those of workers are
-part of what they are listed under: of training, which one machine does in the job's process, and of Ray's first worker.
+ends with our line about Ray, whose time of arrival is taken; the imports are timed by themselves. Training's, which one
+machine does in the job's own process, are loaded beside Ray's start; those of Ray's first worker are between stages.
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ def measure(rounds: int = 3) -> Row:
     runs = sorted((run() for _ in range(rounds)), key=lambda spent: spent["all"])
     spent = runs[len(runs) // 2]
     whole = spent["all"]
+    imports = {
+        "what training imports, beside Ray's start": seconds_of_import("pipeline.on_ray.training_worker"),
+        "what Ray's first worker imports": seconds_of_import("pipeline.on_ray.ingest"),
+    }
     spread = f"{runs[0]['all']:.1f} to {runs[-1]['all']:.1f} s"
     return Row(
         "9. hacon select --pool digits --budget 20 with one epoch, wall",
@@ -38,6 +42,7 @@ def measure(rounds: int = 3) -> Row:
         [
             (f"{rounds} runs, fastest and slowest; below, the middle one", spread),
             *((what, f"{value:.1f} s ({value / whole:.0%})") for what, value in spent.items() if what != "all"),
+            *((f"Python's start and {what}, by themselves", f"{value:.1f} s") for what, value in imports.items()),
         ],
     )
 
@@ -59,7 +64,7 @@ def run() -> dict[str, float]:
             raise RuntimeError(f"hacon select ended with {code}: {''.join(line for _, line in lines)}")
         stages = {stage: json.loads((Path(store) / stage / "done.json").read_text())["seconds"] for stage in STAGES}
     # Afterwards, so that it warms no disk cache for the run.
-    imports = seconds_of_import("jobs.select", environment)
+    imports = seconds_of_import("jobs.select")
     ray_started = next(at for at, line in lines if "  Ray " in line)
     results_told = next(at for at, line in lines if "images to label first" in line)
     spent = {
@@ -68,21 +73,11 @@ def run() -> dict[str, float]:
         **{f"stage {stage.rpartition('/')[2]}": seconds for stage, seconds in stages.items()},
     }
     spent["between the stages (the first Ray worker's start, the source's survey)"] = results_told - sum(spent.values())
-    return {
-        **spent,
-        "Ray's end and Python's": whole - results_told,
-        "all": whole,
-        "of training, Python's start and its imports (by themselves)": seconds_of_import(
-            "pipeline.on_ray.training_worker", environment
-        ),
-        "of Ray's first worker, Python's start and its imports (by themselves)": seconds_of_import(
-            "pipeline.on_ray.ingest", environment
-        ),
-    }
+    return {**spent, "Ray's end and Python's": whole - results_told, "all": whole}
 
 
-def seconds_of_import(module: str, environment: dict[str, str]) -> float:
+def seconds_of_import(module: str) -> float:
     """Of a Python that does nothing else."""
     began = time.perf_counter()
-    subprocess.run([sys.executable, "-c", f"import {module}"], cwd=ROOT, env=environment, check=True)
+    subprocess.run([sys.executable, "-c", f"import {module}"], cwd=ROOT, check=True)
     return time.perf_counter() - began

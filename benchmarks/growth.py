@@ -12,7 +12,7 @@ images takes, the fastest of some; half of them are at most their median slower,
 cannot be told from none. Of the query, a tenth of a second at 100,000 images, it is the fastest of three everywhere. A
 sort makes N log N: 1.08 over a decade. K-means starts from a sample above 100,000 images, and needs more iterations for
 more images below: its first decade is steeper than N, its last one shallower. So it is judged from 200,000 images to
-a million too, the way that all larger pools go.
+a million too, less what 100,001 take, the way that all larger pools go.
 
 Memory is what a process has for itself (RssAnon), sampled five times a second, of the driver fifty times; Ray's object
 store is shared memory with its own limit, apart. Of each stage it is judged by what docs/scale.md states of it.
@@ -71,7 +71,8 @@ def measure(
     at_start = [_found(start) for _ in range(starts)]
     found = {size: _found(size) for size in sizes}
     details, exponents = [], {}
-    between = _found(sampled)["cluster"]["seconds"]
+    least = RunConfig().cluster.sample_above + 1
+    fewest, between = (_found(size)["cluster"]["seconds"] for size in (least, sampled))
     for stage in STAGES:
         fixed = [each[stage]["seconds"] for each in at_start]
         seconds = dict(zip(sizes, (found[size][stage]["seconds"] for size in sizes), strict=True))
@@ -84,9 +85,15 @@ def measure(
             (stage, f"{each} s, {spread}; exponent {_words(whole)}, by decade {_words(first)}, {_words(last)}")
         )
         if stage == "cluster":
-            large = growth(start, fixed, (sampled, sizes[-1]), [between, seconds[sizes[-1]]])
+            # Its own start, a sample of the same size in all of them, is what the smallest such pool takes.
+            large = growth(least, [fewest], (sampled, sizes[-1]), [between, seconds[sizes[-1]]])
             exponents["cluster of large pools"] = large
-            details.append((f"cluster of {sampled:,} images", f"{between:.2f} s; exponent from there {_words(large)}"))
+            details.append(
+                (
+                    f"cluster of {least:,} and {sampled:,} images",
+                    f"{fewest:.2f}, {between:.2f} s; exponent from there, less the first, {_words(large)}",
+                )
+            )
     grown, as_stated = {}, True
     for who in ("driver", "largest worker", "object store"):
         for stage in STAGES:

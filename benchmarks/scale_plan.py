@@ -17,7 +17,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from pipeline.cluster.assignment import BLOCK_ROWS
-from pipeline.cluster.sklearn_backend import SAMPLE_ROWS, STARTS_AND_CLUSTERS
+from pipeline.cluster.sklearn_backend import SAMPLE_ROWS, SEEN_ROWS, STARTS_AND_CLUSTERS
 from pipeline.config import EmbedConfig, IngestConfig
 from pipeline.data.staging import Sizes
 from pipeline.moco.fit import IMAGENET_DRAWS
@@ -45,6 +45,8 @@ POOL_WRITER_SHARE = 2.2
 """Of a pool file's pixels, what who writes it holds: measured 2.0 at 128 MiB."""
 WRITER_SHARE = 1.35
 """Of a file of features, what who writes it holds: measured 1.1 and 1.31 at 65,536 x 2048."""
+PART_BYTES = 10 << 20
+"""Of a file on S3, what pyarrow sends in one request."""
 MAP_POINTS = 5000
 """Of the report's map of features."""
 
@@ -122,11 +124,6 @@ class Plan:
     def ingest_tasks(self) -> int:
         """Pieces, and files: each a task of Ray's."""
         return -(-self.images // self.sizes.staged) + self.pool_files
-
-    @property
-    def pool_writer_bytes(self) -> int:
-        """2.2 of a pool file, which has 16,384 rows and 128 MiB at most."""
-        return int(POOL_WRITER_SHARE * 3 * self.side**2 * self.sizes.file)
 
     @property
     def listing_hours(self) -> float:
@@ -272,7 +269,8 @@ class Plan:
         of the starts (10 at most, 300 / K) that run at once. A block has 4,096 rows.
         """
         row = 4 * self.dimensions
-        seen, sample = (min(self.images, max(SAMPLE_ROWS, each * self.k)) for each in (30, 100))
+        seen = min(self.images, max(SEEN_ROWS, 30 * self.k))
+        sample = min(self.images, max(SAMPLE_ROWS, 100 * self.k))
         starts = max(1, min(10, STARTS_AND_CLUSTERS // self.k, self.cores))
         block = row * BLOCK_ROWS
         held = self.feature_bytes if self.features_held else 2 * CHUNK_BYTES + (2 * self.cores + 1) * block
@@ -303,13 +301,15 @@ class Plan:
 
     @property
     def request_dollars(self) -> float:
-        """GET: each source, staged file, and twice each row group that pretraining reads. PUT: staged and pool files.
-
-        LIST: a thousand sources at a time.
+        """GET: two for each source and three for each staged file and row group that pretraining reads, one of them a
+        HEAD, which costs the same. PUT: two for each staged and pool file, and one for every 10 MiB of it (a multipart
+        upload, as pyarrow makes them). LIST: a thousand sources at a time.
         """
         staged, groups = self.images / self.sizes.staged, self.images / self.sizes.group
         reads = self.read_bytes / self.pool_bytes
-        gets, puts = self.images + staged + 2 * groups * reads, staged + self.pool_files + self.images / 1000
+        gets, lists = 2 * self.images + 3 * (staged + groups * reads), self.images / 1000
+        files = ((staged, self.sizes.staged), (self.pool_files, self.sizes.file))
+        puts = sum(number * (2 + -(-rows * 3 * self.side**2 // PART_BYTES)) for number, rows in files) + lists
         return gets * self.assumed.get_dollars + puts * self.assumed.put_dollars
 
     @property

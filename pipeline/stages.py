@@ -70,7 +70,8 @@ class Stage:
             result["seconds"] = round(time.perf_counter() - began, 2)
             published = self._publish(result, say)
         except InputError:
-            if first:  # nothing was begun: the settings that the error asks for must be taken
+            # Nothing was begun, by this job or by another one: the settings that the error asks for must be taken.
+            if first and not self._of_others(files):
                 self.store.delete_file(f"{self.folder}/settings.json")
             raise
         finally:
@@ -91,6 +92,14 @@ class Stage:
                 say(f"taken over from {self.store.show(done['folder'])}")
                 return self._publish(done, say)
         return None
+
+    def _of_others(self, files: str) -> bool:
+        """Whether another job with the same settings is seen at work, or is done."""
+        mine = files.removeprefix(f"{self.folder}/")
+        return any(
+            name == "done.json" or (name.startswith("files-") and not name.startswith(f"{mine}/"))
+            for name, _, _ in self.store.files(self.folder)
+        )
 
     def _publish(self, result: dict[str, Any], say: Callable[[str], None]) -> dict[str, Any]:
         if self.store.put_if_absent(f"{self.folder}/done.json", result):

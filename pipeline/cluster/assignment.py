@@ -170,7 +170,7 @@ def _fill_empty(chunks: Chunks, found: Assignment) -> Assignment:
         start = 0
         for block in _blocks(chunks):
             here = slice(start, start + len(block))
-            moved = _squared(block, centroids, np.full(len(block), empty[0]))
+            moved = _squared(block, centroids[empty[:1]], np.zeros(len(block), np.int64))
             closer = moved < squared[here]
             labels[here][closer] = empty[0]
             squared[here][closer] = moved[closer]

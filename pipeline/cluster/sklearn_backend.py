@@ -103,16 +103,18 @@ def _quiet() -> Iterator[None]:
 def _uniform_sample(chunks: Chunks, size: int, seed: int) -> Float32:
     """``size`` rows (all, if there are fewer) with the smallest of random keys; chunk sizes don't matter."""
     rng = np.random.default_rng(seed)
-    keys, rows = np.full(size, np.inf), np.empty((size, 0), np.float32)  # inf: a place that is free
+    keys, rows = np.empty(0), np.empty((0, 0), np.float32)
     for chunk in chunks():
-        if not rows.size:
-            rows = np.empty((size, chunk.shape[1]), np.float32)
-        new = rng.random(len(chunk))
-        likely = np.flatnonzero(new < keys.max())
-        kept = np.argsort(np.concatenate([keys, new[likely]]), kind="stable")[:size]
-        come = likely[kept[kept >= size] - size]
-        left = np.ones(size, bool)
-        left[kept[kept < size]] = False
-        # Into the places of those that go: the sample itself is not copied for every chunk.
-        keys[left], rows[left] = new[come], chunk[come]
-    return rows[np.argsort(keys, kind="stable")[: np.isfinite(keys).sum()]]
+        new, free = rng.random(len(chunk)), size - len(keys)
+        if free:
+            keys = np.concatenate([keys, new[:free]])
+            rows = np.concatenate([rows, chunk[:free]]) if rows.size else chunk[:free].copy()
+        if len(chunk) > free:
+            # Into the places of those that go: a full sample is not copied for every chunk.
+            likely = free + np.flatnonzero(new[free:] < keys.max())
+            kept = np.argsort(np.concatenate([keys, new[likely]]), kind="stable")[:size]
+            come = likely[kept[kept >= size] - size]
+            left = np.ones(size, bool)
+            left[kept[kept < size]] = False
+            keys[left], rows[left] = new[come], chunk[come]
+    return rows[np.argsort(keys, kind="stable")]

@@ -92,7 +92,10 @@ def repeated(receipts: pa.Table) -> pa.Table:
 
 def rejected(receipts: pa.Table) -> pa.Table:
     """(position, reason) of the pool's files that could not be read, in position order."""
-    return receipts.filter(~pc.field("reason").is_null()).select(["position", "reason"]).sort_by("position")
+    found = receipts.filter(~pc.field("reason").is_null()).select(["position", "reason"])
+    # Large: sorting puts all of them together, which may be more than 2 GiB.
+    large = pa.schema([("position", pa.int64()), ("reason", pa.large_string())])
+    return found.cast(large).sort_by("position")
 
 
 def _readable(receipts: pa.Table, split: str) -> pa.Table:

@@ -25,7 +25,7 @@ CLUSTERS, CENTROIDS = "clusters.parquet", "centroids.parquet"
 HELD_BYTES = 4 << 30
 """Features up to this size are one array in memory; more pass as a stream, where the backend can take one."""
 CHUNK_BYTES = 64 << 20
-"""Of the stream that K-means reads at once: it holds three of them."""
+"""Of the stream that K-means reads at once: it holds two of them, and blocks that wait for a core."""
 
 
 def clusters_for(config: RunConfig, size: int) -> int:

@@ -287,6 +287,24 @@ def test_a_stage_that_refuses_its_input_leaves_the_settings_of_the_job_that_bega
         assert stage_of(place).run(works, silent)["loss"] == 1.0
 
 
+@pytest.mark.parametrize("done", [True, False])
+def test_a_job_that_began_a_stage_leaves_its_settings_to_another_one(place: Location, done: bool) -> None:
+    """Which has come since, and is at work, or done."""
+    stage = stage_of(place)
+
+    def refuses(files: str) -> dict[str, Any]:
+        if done:
+            stage.run(lambda _: {"loss": 1.0}, silent)
+        else:
+            place.write_bytes(f"{stage.folder}/files-theirs/part", b"")
+        raise InputError("not on this machine")
+
+    with pytest.raises(InputError, match="machine"):
+        stage.run(refuses, silent)
+    with pytest.raises(InputError, match="was begun with"):
+        stage_of(place, seed=7).run(refuses, silent)
+
+
 def test_a_stage_begun_before_keeps_its_settings_when_a_later_try_is_refused(place: Location) -> None:
     def killed(files: str) -> dict[str, Any]:
         raise KeyboardInterrupt

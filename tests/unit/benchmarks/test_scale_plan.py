@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.growth import growth
 from benchmarks.held import _receipts
-from benchmarks.scale_plan import DOCUMENT, MARKER, RECEIPT_BYTES, Assumed, Plan, forward_flops, tables
+from benchmarks.scale_plan import DOCUMENT, MARKER, PART_BYTES, RECEIPT_BYTES, Assumed, Plan, forward_flops, tables
 from pipeline.artifacts import Layout, PoolManifest, image_column, pool_schema
 from pipeline.data.exchange import Exchange, Share
 from pipeline.data.pool import PoolReader
@@ -75,27 +75,33 @@ def test_streaming_workers_read_a_pool_a_repeat_and_exchange_most_of_it(workers:
     assert plan.read_bytes == 30 * plan.pool_bytes
 
 
-def test_a_row_group_on_s3_is_two_requests(make_bucket: Callable[[], str], caplog: pytest.LogCaptureFixture) -> None:
-    """Of what pretraining reads, as it is counted in ``request_dollars``: one for the footer, one for the rows."""
+def test_requests_of_a_pool_file_on_s3(make_bucket: Callable[[], str], caplog: pytest.LogCaptureFixture) -> None:
+    """As they are counted in ``request_dollars``: to write a file, and to read a row group of it."""
     shape, store = (28, 28, 3), Location(f"s3://{make_bucket()}")
-    rows = Sizes.of(shape, 10**6).group
-    images = np.random.default_rng(0).integers(0, 256, (2 * rows, *shape), np.uint8)
-    columns = [np.arange(2 * rows), ["key"] * 2 * rows, [bytes(32)] * 2 * rows, image_column(images)]
-    _write(
-        store, "pool/train/part-00000.parquet", pa.table(columns, schema=pool_schema(*shape)), rows, "sample_id", "zstd"
-    )
-    manifest = PoolManifest(
-        "p", "t", "pool", 2 * rows, *shape, {"train": 2 * rows}, None, 0, 0, "", Layout(2 * rows, rows)
-    )
+    group = Sizes.of(shape, 10**6).group
+    size = 6 * group
+    images = np.random.default_rng(0).integers(0, 256, (size, *shape), np.uint8)
+    assert PART_BYTES < images.nbytes < 2 * PART_BYTES
+    columns = [np.arange(size), ["key"] * size, [bytes(32)] * size, image_column(images)]
+    manifest = PoolManifest("p", "t", "pool", size, *shape, {"train": size}, None, 0, 0, "", Layout(size, group))
+
+    def requests() -> list[str]:
+        of_file = [line for line in caplog.messages if "part-00000" in line]
+        caplog.clear()
+        return sorted(method for line in of_file for method in ("HEAD", "GET", "POST", "PUT") if f"{method} /" in line)
+
     with caplog.at_level("INFO", "werkzeug"):
-        found = PoolReader(store, manifest).images(np.array([rows + 1]))
-    assert np.array_equal(found[0], images[rows + 1])
-    assert sum("GET" in line for line in caplog.messages) == 2
+        table = pa.table(columns, schema=pool_schema(*shape))
+        _write(store, "pool/train/part-00000.parquet", table, group, "sample_id", "zstd")
+        assert requests() == ["POST", "POST", "PUT", "PUT"]
+        found = PoolReader(store, manifest).images(np.array([group + 1]))
+        assert np.array_equal(found[0], images[group + 1])
+        assert requests() == ["GET", "GET", "HEAD"]
 
 
 def test_tasks_and_hours_by_hand() -> None:
     plan = Plan(10**9, 224)
-    # 222 images in 32 MiB, but a row group's 55 at least; 864 rows in a file of 128 MiB; 445 images in 64 MiB.
+    # 222 images in 32 MiB; 864 rows in a file of 128 MiB; 64 MiB a task.
     assert plan.ingest_tasks == 4_504_505 + 1_157_408
     assert plan.stream_tasks_an_epoch == -(-150_528 * 10**9 // 2**26)
     assert plan.listing_hours == pytest.approx(10**6 / 36_000)
@@ -106,9 +112,9 @@ def test_bytes_by_hand() -> None:
     assert plan.pool_bytes == 1_228_800_000_000  # 100 M x 64 x 64 x 3
     assert plan.checkpoint_bytes == 336_000_000 + 33_554_432 + 7_200_000_000
     assert plan.feature_bytes == 819_200_000_000
-    # The features pass as a stream, but Ray holds them sorted: 2 x 64 MiB, of 8 cores 25 x 32 MiB, 11 x 20,000 rows,
-    # 40 bytes a sample.
-    assert plan.cluster_bytes == 134_217_728 + 838_860_800 + 1_802_240_000 + 4_000_000_000
+    # The features pass as a stream, but Ray holds them sorted: 2 x 64 MiB, of 8 cores 25 x 32 MiB, 9 x 20,000 rows
+    # and 2 x 3,000, 40 bytes a sample.
+    assert plan.cluster_bytes == 134_217_728 + 838_860_800 + 1_474_560_000 + 49_152_000 + 4_000_000_000
     assert plan.cluster_store_bytes == plan.feature_bytes
     assert plan.map_bytes == pytest.approx(5000 * 8 * 2**20, rel=0.03)  # a row group each, hardly any twice
 
@@ -116,8 +122,8 @@ def test_bytes_by_hand() -> None:
 def test_a_small_pool_is_drawn_several_times_an_epoch_and_held_whole() -> None:
     plan = Plan(10**6, 28, dimensions=512)
     assert plan.repeats == 1 and plan.draws == 200_000_000
-    # Two of its rows in float64, one whole, one for each of eight cores; which have a block each.
-    assert plan.cluster_bytes == 4 * 512 * 10**6 + (2 + 1 + 8) * 4 * 512 * 20_000 + 40_000_000 + 8 * 4 * 512 * 4096
+    # A sample, and one for each of eight cores, which have a block each; 3,000 rows in float64.
+    assert plan.cluster_bytes == 4 * 512 * (10**6 + 9 * 20_000 + 2 * 3_000 + 8 * 4096) + 40_000_000
     assert plan.cluster_store_bytes == 0
     assert plan.read_bytes == 8 * plan.pool_bytes  # kept: each worker reads it once
     assert Plan(10**5, 28).repeats == 12

@@ -24,8 +24,9 @@ def test_four_points_by_hand() -> None:
     assert found.tolist() == [[0, 1], [9, 2], [50, 50]], "means of two points each; one without points stays"
 
 
-def test_the_passes_are_scikit_learns() -> None:
-    rows = _rows()
+@pytest.mark.parametrize("offset", [0, 300])
+def test_the_passes_are_scikit_learns(offset: float) -> None:
+    rows = _rows() + np.float32(offset)
     start = rows[:6].copy()
     theirs = KMeans(6, init=start, n_init=1, max_iter=4, tol=0, algorithm="lloyd").fit(rows)
     ours = lloyd(lambda: [rows[:777], rows[777:]], start, passes=4, least=-1)

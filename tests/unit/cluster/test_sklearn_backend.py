@@ -21,8 +21,9 @@ def test_the_sample_is_the_rows_with_the_smallest_keys_however_the_stream_is_cut
 
 
 def test_a_short_stream_is_taken_whole() -> None:
-    sample = _uniform_sample(lambda: [ROWS[:3], ROWS[3:4]], 500, seed=0)
+    sample = _uniform_sample(lambda: [ROWS[:0], ROWS[:3], ROWS[3:4]], 500, seed=0)
     assert sorted(sample.ravel().tolist()) == [0, 1, 2, 3]
+    assert len(_uniform_sample(list, 500, seed=0)) == 0
 
 
 @pytest.mark.parametrize("cut", [1, 3, 7, 50])
