@@ -9,6 +9,7 @@ pass, on threads that no other lane has (docs/log.md). What is left of the gradi
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -47,6 +48,7 @@ class Lanes:
             [layer for layer in convolutions(each.query_encoder) if layer.weight.numel() >= MANY_WEIGHTS]
             for each in self.models
         ]
+        self._weights = [list(model.query_encoder.parameters()) for model in self.models]
         # The first lane is the caller's. No lane may wait for another's thread: they wait for one another.
         self._threads = [ThreadPoolExecutor(1, f"lane-{number}") for number in range(1, count)]
 
@@ -83,8 +85,8 @@ class Lanes:
 
     def backward(self, work: Callable[[MoCo, slice], Found], images: Tensor) -> list[Found]:
         """``each`` of work that goes backward; leaves the gradients of all rows at the first model's weights."""
-        for model in self.models:
-            model.zero_grad(set_to_none=True)
+        for weight in itertools.chain(*self._weights):
+            weight.grad = None
         models, at_once = self._fitting(images)
         # Only where a lane goes backward once: what is kept of one part would lie beside the next part's maps.
         if len(models) > 1 and len(images) <= at_once * len(models):
@@ -104,12 +106,13 @@ class Lanes:
 
     def _sum_gradients(self) -> None:
         """Add those that other lanes made themselves to the first lane's."""
-        first, *others = (list(model.query_encoder.parameters()) for model in self.models)
+        first, *others = self._weights
         for other in others:
-            for ours, theirs in zip(first, other, strict=True):
-                if theirs.grad is not None:
-                    assert ours.grad is not None
-                    ours.grad += theirs.grad
+            made = [
+                (ours.grad, theirs.grad) for ours, theirs in zip(first, other, strict=True) if theirs.grad is not None
+            ]
+            if made:
+                torch._foreach_add_(*zip(*made, strict=True))
 
     def begin_epoch(self) -> None:
         """Forget batch norm's statistics."""

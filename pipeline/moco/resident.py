@@ -51,4 +51,5 @@ class ResidentPixels:
 
     def of(self, ids: Int64) -> Tensor:
         """(n, C, H, W) uint8, in the order of ids (n,)."""
-        return self._pool[devices.send(torch.from_numpy(ids), self._pool.device)]
+        # Not self._pool[ids], which goes pixel by pixel.
+        return self._pool.index_select(0, devices.send(torch.from_numpy(ids), self._pool.device))

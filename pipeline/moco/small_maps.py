@@ -2,8 +2,10 @@
 
 At 28 x 28 pixels the later stages of a ResNet work on maps of 4 x 4, 2 x 2 and 1 x 1, where much of a
 3 x 3 kernel falls on padding and convolution routines are far from what the machine can do: their
-backward pass most of all. A *touch* is a tap of the kernel, a pixel of the input and the pixel of the output
-where that tap takes it: one product of (n, C) by (C, O).
+backward pass most of all. A *touch* is one product that stands for a part of a convolution. Of a larger kernel it is
+as much of one row of taps as falls on the map, and the pixels that these meet for one pixel of the output: what is side
+by side there is side by side in memory, so that it is (n, taps x C) by (taps x C, O). A kernel of a single tap does the
+same to every pixel, which is one touch: (n x pixels, C) by (C, O).
 
 On maps of any size, a backward pass on a CPU can leave the gradient by the weight to somebody else
 (``moco.weight_gradients``).
@@ -13,18 +15,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-MOST_TOUCHES = 36
-"""Above, the convolution is faster (docs/log.md)."""
+MOST_TOUCHES = 16
+"""Above, the convolution is faster; of a single tap above as many pixels of the output (docs/log.md)."""
 
-Pixel = tuple[int, int]
-Touch = tuple[Pixel, Pixel, Pixel]
-"""(tap, input pixel, output pixel)."""
+Place = tuple[int | slice, int | slice]
+"""Along height and width."""
+
+
+class Touch(NamedTuple):
+    """Where what is multiplied lies, and where the products are added."""
+
+    taps: Place
+    pixels: Place
+    out: Place
 
 
 class SmallMapConv2d(nn.Conv2d):
@@ -42,79 +51,103 @@ class SmallMapConv2d(nn.Conv2d):
         """
         assert layer.bias is None and layer.groups == 1 and layer.dilation == (1, 1)
         size, stride, padding = layer.kernel_size[0], layer.stride[0], layer.padding[0]
-        assert isinstance(padding, int) and layer.kernel_size == (size, size)
+        assert isinstance(padding, int) and layer.kernel_size == (size, size) and 2 * padding == size - 1
         new = cls(layer.in_channels, layer.out_channels, size, stride, padding, bias=False, device="meta")
         new.weight = layer.weight
         return new
 
     def forward(self, maps: Tensor) -> Tensor:
         """(n, C, H, W) -> (n, O, H', W')."""
-        touches = self.touches(maps)
-        if maps.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and (touches or self.defer):
+        if maps.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and (self.touches(maps) or self.defer):
             products = _OnCPU.apply(maps, self.weight, self)
-        elif len(touches) != 1:  # many small products would each wait for a launch
+        elif maps.shape[2:] != (1, 1) or self.kernel_size == (1, 1):  # many small products would wait for launches
             return super().forward(maps)
         else:
-            (row, column), _, _ = touches[0]
+            row, column = self.padding  # of the only tap that meets the only pixel
             products = (maps.flatten(1) @ self.weight[:, :, row, column].T)[:, :, None, None]
         return products if self.bias is None else products + self.bias[:, None, None]
 
     def touches(self, maps: Tensor) -> tuple[Touch, ...]:
         """All of them; none where the convolution is to be torch's."""
-        (size, _), (stride, _), padding = self.kernel_size, self.stride, int(self.padding[0])
-        return _touches(maps.shape[2], maps.shape[3], size, stride, padding) if size > 1 else ()
+        return _touches(maps.shape[2], maps.shape[3], self.kernel_size[0], self.stride[0], int(self.padding[0]))
 
     def multiplications(self, maps: Tensor) -> int:
         """How many a row of (n, C, H, W) takes, but for the border where the convolution is torch's."""
         (height, width), (size, _), (stride, _) = maps.shape[2:], self.kernel_size, self.stride
-        taps = len(self.touches(maps)) or size * size * -(-height // stride) * -(-width // stride)
-        return taps * self.in_channels * self.out_channels
+        taps = sum(self._taps(touch)[0].numel() for touch in self.touches(maps)) if size > 1 else 0
+        taps = taps or size * size * self.in_channels * -(-height // stride) * -(-width // stride)
+        return taps * self.out_channels
 
-    def weight_gradient(self, maps: Tensor, gradient: Tensor) -> Tensor:
-        """(O, C, size, size), its axes in memory as the weight's.
+    def convolved(self, maps: Tensor) -> Tensor:
+        """(n, O, H', W'), without the bias."""
+        touches = self.touches(maps)
+        if not touches:
+            return F.conv2d(maps, self.weight, None, self.stride, self.padding)
+        height, width = ((side - 1) // self.stride[0] + 1 for side in maps.shape[2:])
+        found, pixels = maps.new_zeros(len(maps), height, width, self.out_channels), maps.permute(0, 2, 3, 1)
+        for touch in touches:
+            taps = self._taps(touch)
+            outs = found[:, *touch.out].view(-1, self.out_channels)
+            outs.addmm_(pixels[:, *touch.pixels].reshape(-1, taps.shape[1]), taps.T)
+        return found.permute(0, 3, 1, 2)
+
+    def map_gradient(self, maps: Tensor, gradient: Tensor) -> Tensor:
+        """(n, C, H, W).
 
         Args:
             maps: (n, C, H, W). gradient: (n, O, H', W'), by what they became.
         """
         touches = self.touches(maps)
         if not touches:
-            found = _torchs_gradients(self, maps, gradient, (False, True))[1]
-            return found if found.stride() == self.weight.stride() else torch.empty_like(self.weight).copy_(found)
-        of_weight = torch.zeros_like(self.weight)
-        pixels, gradient = maps.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)
-        for (row, column), (y, x), (v, u) in touches:
-            of_weight[:, :, row, column].addmm_(gradient[:, v, u].T, pixels[:, y, x])
-        return of_weight
+            return _torchs_gradients(self, maps, gradient, (True, False))[0]
+        found, gradient = maps.new_zeros(len(maps), *maps.shape[2:], self.in_channels), gradient.permute(0, 2, 3, 1)
+        for touch in touches:
+            taps, pixels = self._taps(touch), found[:, *touch.pixels]
+            outs = gradient[:, *touch.out].reshape(-1, self.out_channels)
+            if self.kernel_size == (1, 1):  # the only touch, of pixels that may lie apart
+                pixels.copy_((outs @ taps).view_as(pixels))
+            else:
+                pixels.view(-1, taps.shape[1]).addmm_(outs, taps)
+        return found.permute(0, 3, 1, 2)
 
-    def map_gradient(self, maps: Tensor, gradient: Tensor) -> Tensor:
-        """(n, C, H, W), of the arguments of ``weight_gradient``."""
+    def weight_gradient(self, maps: Tensor, gradient: Tensor, before: Tensor | None = None) -> Tensor:
+        """(O, C, size, size), its axes in memory as the weight's.
+
+        Args:
+            maps, gradient: as above.
+            before: of other rows, to which these are added.
+        """
         touches = self.touches(maps)
         if not touches:
-            return _torchs_gradients(self, maps, gradient, (True, False))[0]
-        of_pixels, gradient = torch.zeros_like(maps.permute(0, 2, 3, 1)), gradient.permute(0, 2, 3, 1)
-        for (row, column), (y, x), (v, u) in touches:
-            of_pixels[:, y, x].addmm_(gradient[:, v, u], self.weight[:, :, row, column])
-        return of_pixels.permute(0, 3, 1, 2)
+            found = _torchs_gradients(self, maps, gradient, (False, True))[1]
+            return self._laid_out(found) if before is None else before.add_(found)
+        in_memory = self.weight.permute(0, 2, 3, 1).shape
+        found = maps.new_zeros(in_memory) if before is None else before.permute(0, 2, 3, 1)
+        pixels, gradient = maps.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)
+        for touch in touches:
+            taps = found[:, *touch.taps].view(self.out_channels, -1)
+            outs = gradient[:, *touch.out].reshape(-1, self.out_channels)
+            taps.addmm_(outs.T, pixels[:, *touch.pixels].reshape(-1, taps.shape[1]))
+        return self._laid_out(found.permute(0, 3, 1, 2)) if before is None else before
+
+    def _taps(self, touch: Touch) -> Tensor:
+        """(O, taps x C); with weights in channels_last a matrix where it lies."""
+        return self.weight.permute(0, 2, 3, 1)[:, *touch.taps].reshape(self.out_channels, -1)
+
+    def _laid_out(self, gradient: Tensor) -> Tensor:
+        """As the weight is."""
+        alike = gradient.stride() == self.weight.stride()
+        return gradient if alike else torch.empty_like(self.weight).copy_(gradient)
 
 
 class _OnCPU(torch.autograd.Function):
-    """The sum of all touches, or torch's convolution; the gradient by the weight may be somebody else's to make.
-
-    With weights in channels_last every factor of a touch is a plain matrix where it lies.
-    """
+    """The layer without its bias; the gradient by the weight may be somebody else's to make."""
 
     @staticmethod
     def forward(ctx: Any, maps: Tensor, weight: Tensor, layer: SmallMapConv2d) -> Tensor:
         ctx.save_for_backward(maps, weight)
-        ctx.layer, touches = layer, layer.touches(maps)
-        if not touches:
-            return F.conv2d(maps, weight, None, layer.stride, layer.padding)
-        height, width = (1 + max(out[axis] for _, _, out in touches) for axis in (0, 1))
-        result = maps.new_zeros(len(maps), height, width, len(weight))
-        pixels = maps.permute(0, 2, 3, 1)
-        for (row, column), (y, x), (v, u) in touches:
-            result[:, v, u].addmm_(pixels[:, y, x], weight[:, :, row, column].T)
-        return result.permute(0, 3, 1, 2)
+        ctx.layer = layer
+        return layer.convolved(maps)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
@@ -142,14 +175,25 @@ def _torchs_gradients(
 @cache
 def _touches(height: int, width: int, size: int, stride: int, padding: int) -> tuple[Touch, ...]:
     """All of them; none where they are too many."""
-    vertical, horizontal = _axis(height, size, stride, padding), _axis(width, size, stride, padding)
-    if len(vertical) * len(horizontal) > MOST_TOUCHES:
+    rows, columns = _axis(height, size, stride, padding), _axis(width, size, stride, padding)
+    if sum(taps.stop - taps.start for taps, _, _ in rows) * len(columns) > MOST_TOUCHES:
         return ()
-    return tuple(((i, j), (y, x), (v, u)) for i, y, v in vertical for j, x, u in horizontal)
+    if size == 1:
+        every = slice(None, None, stride)
+        return (Touch((0, 0), (every, every), (slice(None), slice(None))),)
+    return tuple(
+        Touch((taps.start + number, along), (pixels.start + number, across), (out, place))
+        for taps, pixels, out in rows
+        for number in range(taps.stop - taps.start)
+        for along, across, place in columns
+    )
 
 
-def _axis(side: int, size: int, stride: int, padding: int) -> list[tuple[int, int, int]]:
-    """Along one axis: (tap, in, out) wherever a tap falls on the map."""
-    outs = range((side + 2 * padding - size) // stride + 1)
-    all_of = ((tap, out * stride - padding + tap, out) for out in outs for tap in range(size))
-    return [(tap, source, out) for tap, source, out in all_of if 0 <= source < side]
+def _axis(side: int, size: int, stride: int, padding: int) -> list[tuple[slice, slice, int]]:
+    """Along one axis: the taps that fall on the map, on which pixels, for each of the output."""
+    found = []
+    for out in range((side + 2 * padding - size) // stride + 1):
+        first = out * stride - padding
+        taps = slice(max(0, -first), min(size, side - first))
+        found.append((taps, slice(first + taps.start, first + taps.stop), out))
+    return found

@@ -82,14 +82,16 @@ def one_by_one(maps: Tensor, weight: Tensor, bias: Tensor, sums: Statistics, row
     Args:
         sums: to which the mean and unbiased variance of every split, and the number of splits, are added.
     """
-    parts = maps.split(rows)
-    # A momentum of 1: each split's own statistics, in a place of their own.
-    own = weight.new_zeros(2, len(parts), len(weight))
-    places = zip(parts, own[0], own[1], strict=True)
-    normalised = [F.batch_norm(part, mean, var, weight, bias, True, 1.0, eps) for part, mean, var in places]
+    # One split is the usual case on a CPU, and backward through split() its gradient would be copied.
+    parts = (maps,) if len(maps) == rows else maps.split(rows)
     mean, variance, splits = sums
-    mean += own[0].sum(0)
-    variance += own[1].sum(0)
+    normalised = []
+    for part in parts:
+        # A momentum of 1: the split's own statistics, in a place of their own.
+        own = weight.new_zeros(2, len(weight))
+        normalised.append(F.batch_norm(part, own[0], own[1], weight, bias, True, 1.0, eps))
+        mean += own[0]
+        variance += own[1]
     splits += len(parts)
     return normalised[0] if len(parts) == 1 else torch.cat(normalised)
 

@@ -70,9 +70,7 @@ class WeightGradients:
     @torch.no_grad()
     def _make(self, number: int) -> None:
         layer, told = self._layers[number][0], self._told[number]
-        # In the order of the lanes, whoever does it: the same bits every time.
-        gradients = (layer.weight_gradient(*told.pop(lane)) for lane in range(self._lanes))
-        total = next(gradients)
-        for gradient in gradients:
-            total += gradient
+        total: Tensor | None = None
+        for lane in range(self._lanes):  # in their order, whoever does it: the same bits every time
+            total = layer.weight_gradient(*told.pop(lane), total)
         layer.weight.grad = total

@@ -30,12 +30,26 @@ def test_it_is_the_convolution(
         torch.testing.assert_close(ours, theirs)
 
 
-@pytest.mark.parametrize(("side", "stride", "touches"), [(1, 1, 1), (2, 1, 16), (2, 2, 4), (4, 2, 25), (4, 1, 100)])
-def test_small_maps_go_the_other_way(side: int, stride: int, touches: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Touches by hand: along an axis of 4 with stride 1, the outputs see 2, 3, 3 and 2 inputs: 10, squared 100."""
+@pytest.mark.parametrize(
+    ("side", "size", "stride", "touches"),
+    [
+        (1, 3, 1, 1),
+        (2, 3, 1, 8),
+        (2, 3, 2, 2),
+        (4, 3, 2, 10),
+        (4, 3, 1, 40),
+        (4, 1, 1, 16),
+        (7, 1, 2, 16),
+        (5, 1, 1, 25),
+    ],
+)
+def test_small_maps_go_the_other_way(
+    side: int, size: int, stride: int, touches: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By hand: down a side of 4 with stride 1 the outputs see 2, 3, 3 and 2 rows of pixels; 10, in 4 columns: 40."""
     called: list[int] = []
     monkeypatch.setattr(nn.Conv2d, "forward", lambda self, maps: called.append(1))
-    SmallMapConv2d.like(nn.Conv2d(3, 4, 3, stride, 1, bias=False))(torch.rand(2, 3, side, side))
+    SmallMapConv2d.like(nn.Conv2d(3, 4, size, stride, size // 2, bias=False))(torch.rand(2, 3, side, side))
     assert bool(called) == (touches > MOST_TOUCHES)
 
 
