@@ -15,7 +15,7 @@ _MIX_1 = 0xBF58476D1CE4E5B9 - (1 << 64)
 _MIX_2 = 0x94D049BB133111EB - (1 << 64)
 
 
-def sample_keys(seed: int, epoch: int | Tensor, repeat: Tensor, sample_id: Tensor, view: int) -> Tensor:
+def sample_keys(seed: int, epoch: int | Tensor, repeat: Tensor, sample_id: Tensor, view: int | Tensor) -> Tensor:
     """One key a sample and view, from (seed, epoch, repeat, sample_id, view).
 
     Args:

@@ -63,8 +63,8 @@ class SmallMapConv2d(nn.Conv2d):
         elif maps.shape[2:] != (1, 1) or self.kernel_size == (1, 1):  # many small products would wait for launches
             return super().forward(maps)
         else:
-            row, column = self.padding  # of the only tap that meets the only pixel
-            products = (maps.flatten(1) @ self.weight[:, :, row, column].T)[:, :, None, None]
+            middle = self.kernel_size[0] // 2  # the only tap that meets the only pixel
+            products = (maps.flatten(1) @ self.weight[:, :, middle, middle].T)[:, :, None, None]
         return products if self.bias is None else products + self.bias[:, None, None]
 
     def touches(self, maps: Tensor) -> tuple[Touch, ...]:

@@ -154,14 +154,15 @@ class Pretraining:
 
     def step(self, step: Step, epoch: int, pixels: Pixels) -> Tensor:
         """One optimizer step; returns this worker's (summed loss, queries told apart), (2,), without waiting for it."""
-        mine = self.mine
-        drawn = np.stack([step.ids, step.repeat, step.ids[step.shuffle], step.repeat[step.shuffle]])
-        ids, repeat, shuffled_ids, shuffled_repeat = self._to_device(drawn)
+        mine, shuffled = self.mine, step.shuffle[self.mine]
+        ids, place_of_key = self._to_device(np.stack([step.ids, np.argsort(step.shuffle)]))
+        views = [np.concatenate([each[mine], each[shuffled]]) for each in (step.ids, step.repeat)]
+        views.append(np.repeat([0, 1], len(shuffled)))
         now = torch.full_like(ids[0], epoch)
         images, shuffled_images = pixels.fetch(step, self.parts)
-        keys = self._encode_keys(shuffled_images, shuffled_ids[mine], shuffled_repeat[mine], now)
-        keys = dist.gather_rows(keys, self.rows)[self._to_device(np.argsort(step.shuffle))]
-        totals, queries = self._learn(images, ids[mine], repeat[mine], now, keys[mine])
+        keys, drawn = self._encode_keys(shuffled_images, now, *self._to_device(np.stack(views)))
+        keys = dist.gather_rows(keys, self.rows)[place_of_key]
+        totals, queries = self._learn(images, keys[mine], *drawn)
         dist.sum_gradients(self.weights)
         queries = dist.gather_rows(queries, self.rows)
         batches_before = torch.full_like(now, epoch * self.sampler.steps + step.index)
@@ -169,33 +170,41 @@ class Pretraining:
         self._update(queries, keys, ids, batches_before, rate)
         return totals
 
-    def _keys_of_views(self, images: Tensor, ids: Tensor, repeat: Tensor, epoch: Tensor) -> Tensor:
-        """(n, D) keys of this worker's part of the shuffled batch, after the momentum encoder's update."""
+    def _keys_of_views(
+        self, images: Tensor, epoch: Tensor, ids: Tensor, repeat: Tensor, view: Tensor
+    ) -> tuple[Tensor, Drawn]:
+        """(n, D) keys of this worker's part of the shuffled batch, after the momentum encoder's update.
+
+        Args:
+            ids, repeat, view: (2 n,), of the queries' views and then of the keys'.
+
+        Returns:
+            the keys, and what makes the queries' views. It takes many small operations, so it is drawn for all views
+            at once, and not in the lanes, which share one interpreter.
+        """
 
         def encode(model: MoCo, part: slice) -> Tensor:
-            view = augment(images[part], drawn.part(part), self.recipe)
+            view = augment(images[part], of_keys.part(part), self.recipe)
             with torch.no_grad(), devices.autocast(self.device, self.dtype):
                 return model.key_encoder(view)
 
-        drawn = self._draw(images, ids, repeat, epoch, view=1)
+        drawn = draw(sample_keys(self.task.seed, epoch, repeat, ids, view), tuple(images.shape[1:]), self.recipe)
+        of_queries, of_keys = (drawn.part(part) for part in (slice(len(images)), slice(len(images), None)))
         self.model.update_key_encoder()
-        return torch.cat(self.lanes.each(encode, images))
+        return torch.cat(self.lanes.each(encode, images)), of_queries
 
-    def _gradients_of_views(
-        self, images: Tensor, ids: Tensor, repeat: Tensor, epoch: Tensor, keys: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _gradients_of_views(self, images: Tensor, keys: Tensor, *drawn: Tensor) -> tuple[Tensor, Tensor]:
         """This worker's share of the gradients, left at the weights; returns its totals (2,) and queries (n, D)."""
-        config = self.task.config
+        config, of_queries = self.task.config, Drawn(*drawn)
 
         def learn(model: MoCo, part: slice) -> tuple[Tensor, Tensor]:
-            view = augment(images[part], drawn.part(part), self.recipe)
+            view = augment(images[part], of_queries.part(part), self.recipe)
             with devices.autocast(self.device, self.dtype):
                 query = model.query_encoder(view)
             loss, told_apart = moco_loss(query, keys[part], model.queue, config.loss_temperature)
             (loss / config.batch_size).backward()
             return torch.stack([loss.detach(), told_apart.to(loss.dtype)]), query.detach()
 
-        drawn = self._draw(images, ids, repeat, epoch, view=0)
         totals, queries = zip(*self.lanes.backward(learn, images), strict=True)
         return torch.stack(totals).sum(0), torch.cat(queries)
 
@@ -249,11 +258,6 @@ class Pretraining:
             raise RuntimeError(f"this worker resumed after epoch {self.epochs_done}, and others after another")
         # Another kind of processor may draw the first weights a last digit apart.
         dist.copy_from_first(self.model.state_dict().values())
-
-    def _draw(self, images: Tensor, ids: Tensor, repeat: Tensor, epoch: Tensor, view: int) -> Drawn:
-        """What makes one view of each image. All at once and not in the lanes, which share one interpreter."""
-        keys = sample_keys(self.task.seed, epoch, repeat, ids, view)
-        return draw(keys, tuple(images.shape[1:]), self.recipe)
 
     @property
     def _stepped(self) -> list[Tensor]:
