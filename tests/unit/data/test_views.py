@@ -56,6 +56,17 @@ def test_without_blur_nothing_is_mixed() -> None:
     assert torch.equal(matrices[0], torch.eye(9)) and not torch.equal(matrices[1], torch.eye(9))
 
 
+@pytest.mark.parametrize("size", [(12, 12), (12, 20), (20, 12)])
+def test_both_axes_are_those_of_resizing_and_blurring_each(size: tuple[int, int]) -> None:
+    drawn = views.draw(_keys(30), (3, *size), RGB)
+    assert drawn.flip.any() and not drawn.flip.all() and (drawn.sigma > 0).any() and (drawn.sigma == 0).any()
+    for ours, side, axis, flip in zip(
+        views._axes(drawn, *size, RGB), size, (0, 1), (drawn.flip & False, drawn.flip), strict=True
+    ):
+        resize = views.resize_matrix(drawn.box[:, axis], drawn.box[:, axis + 2], side, flip)
+        torch.testing.assert_close(ours, views.blur_matrix(drawn.sigma, side) @ resize)
+
+
 def _torchvision_step(image: torch.Tensor, which: int, factor: float) -> torch.Tensor:
     if which == 0:
         return TF.adjust_brightness(image, 1 + factor)
