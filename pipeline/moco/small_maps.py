@@ -72,11 +72,10 @@ class SmallMapConv2d(nn.Conv2d):
         return _touches(maps.shape[2], maps.shape[3], self.kernel_size[0], self.stride[0], int(self.padding[0]))
 
     def multiplications(self, maps: Tensor) -> int:
-        """How many a row of (n, C, H, W) takes, but for the border where the convolution is torch's."""
-        (height, width), (size, _), (stride, _) = maps.shape[2:], self.kernel_size, self.stride
-        taps = sum(self._taps(touch)[0].numel() for touch in self.touches(maps)) if size > 1 else 0
-        taps = taps or size * size * self.in_channels * -(-height // stride) * -(-width // stride)
-        return taps * self.out_channels
+        """How many a row of (n, C, H, W) takes."""
+        size, stride, padding = self.kernel_size[0], self.stride[0], int(self.padding[0])
+        vertical, horizontal = (_met(_axis(side, size, stride, padding)) for side in maps.shape[2:])
+        return vertical * horizontal * self.in_channels * self.out_channels
 
     def convolved(self, maps: Tensor) -> Tensor:
         """(n, O, H', W'), without the bias."""
@@ -176,7 +175,7 @@ def _torchs_gradients(
 def _touches(height: int, width: int, size: int, stride: int, padding: int) -> tuple[Touch, ...]:
     """All of them; none where they are too many."""
     rows, columns = _axis(height, size, stride, padding), _axis(width, size, stride, padding)
-    if sum(taps.stop - taps.start for taps, _, _ in rows) * len(columns) > MOST_TOUCHES:
+    if _met(rows) * len(columns) > MOST_TOUCHES:
         return ()
     if size == 1:
         every = slice(None, None, stride)
@@ -189,11 +188,17 @@ def _touches(height: int, width: int, size: int, stride: int, padding: int) -> t
     )
 
 
-def _axis(side: int, size: int, stride: int, padding: int) -> list[tuple[slice, slice, int]]:
+@cache
+def _axis(side: int, size: int, stride: int, padding: int) -> tuple[tuple[slice, slice, int], ...]:
     """Along one axis: the taps that fall on the map, on which pixels, for each of the output."""
     found = []
     for out in range((side + 2 * padding - size) // stride + 1):
         first = out * stride - padding
         taps = slice(max(0, -first), min(size, side - first))
         found.append((taps, slice(first + taps.start, first + taps.stop), out))
-    return found
+    return tuple(found)
+
+
+def _met(axis: tuple[tuple[slice, slice, int], ...]) -> int:
+    """How often a tap meets a pixel."""
+    return sum(taps.stop - taps.start for taps, _, _ in axis)

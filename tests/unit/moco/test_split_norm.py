@@ -42,6 +42,15 @@ def test_it_is_one_batch_norm_a_split(layout: torch.memory_format, at_once: int)
     torch.testing.assert_close(ours.eval()(maps), plain.eval()(maps))
 
 
+def test_a_single_split_goes_backward_without_a_copy() -> None:
+    """What ``split`` does there: as much as a tenth of a backward pass (docs/log.md)."""
+    maps = torch.randn(ROWS, CHANNELS, 2, 2, requires_grad=True)
+    with torch.autograd.profiler.profile() as profile:
+        _pair()[0](maps).sum().backward()
+    names = {event.name for event in profile.function_events}
+    assert "aten::native_batch_norm_backward" in names and "aten::cat" not in names
+
+
 def test_an_epoch_begins_with_new_statistics() -> None:
     ours, _ = _pair()
     maps = torch.randn(ROWS, CHANNELS, 2, 2, generator=torch.Generator().manual_seed(0))

@@ -101,10 +101,10 @@ def test_whoever_has_time_makes_them_and_the_bits_are_the_same(
 
 
 def test_layers_go_by_touches_and_by_torch(lanes: Lanes) -> None:
-    """So that the tests here see both: on 4 x 4 maps, touches by hand 10 squared, and 5 squared with stride 2."""
+    """So that the tests here see both: on 4 x 4 maps, taps meet pixels 10 squared times, with stride 2 5 squared."""
     layers = convolutions(lanes.models[0].query_encoder)
     assert [bool(layer.touches(torch.empty(1, 1, 4, 4))) for layer in layers] == [False, True]
-    assert [layer.multiplications(torch.empty(1, 1, 4, 4)) for layer in layers] == [9 * 16 * 3 * 16, 25 * 16 * 32]
+    assert [layer.multiplications(torch.empty(1, 1, 4, 4)) for layer in layers] == [100 * 3 * 16, 25 * 16 * 32]
 
 
 @pytest.mark.parametrize("fails", [0, 1, 2])
