@@ -21,6 +21,7 @@ def sample_keys(seed: int, epoch: int | Tensor, repeat: Tensor, sample_id: Tenso
     Args:
         repeat: (n,) int64, which repeat of the epoch the draw belongs to.
         sample_id: (n,) int64.
+        epoch, view: of all, or a tensor: one number, or (n,) int64.
 
     Returns:
         (n,) int64.

@@ -179,8 +179,8 @@ class Pretraining:
             ids, repeat, view: (2 n,), of the queries' views and then of the keys'.
 
         Returns:
-            the keys, and what makes the queries' views. It takes many small operations, so it is drawn for all views
-            at once, and not in the lanes, which share one interpreter.
+            the keys; and what makes the queries' views, drawn here with that of the keys' since it takes many small
+            operations however many views there are, and not in the lanes, which share one interpreter.
         """
 
         def encode(model: MoCo, part: slice) -> Tensor:

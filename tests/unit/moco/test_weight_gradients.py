@@ -161,10 +161,11 @@ def test_under_autocast_every_lane_makes_its_own(lanes: Lanes, views: Tensor) ->
         assert torch.dist(ours, theirs) < 0.02 * theirs.norm()  # bfloat16 keeps eight bits
 
 
+@pytest.mark.parametrize(("size", "stride"), [(3, 1), (3, 2), (1, 1), (1, 2)])
 @pytest.mark.parametrize("side", [1, 2, 9])
-def test_the_gradient_by_the_weight_alone_is_autograds(side: int) -> None:
-    """By touches where maps are small, by torch where they are not."""
-    plain = torch.nn.Conv2d(5, 6, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
+def test_the_gradient_by_the_weight_alone_is_autograds(side: int, size: int, stride: int) -> None:
+    """By touches where maps are small, by torch where they are not; of all rows, and of some added to others'."""
+    plain = torch.nn.Conv2d(5, 6, size, stride, size // 2, bias=False).to(memory_format=torch.channels_last)
     maps = torch.rand(4, 5, side, side, generator=torch.Generator().manual_seed(0))
     out = plain(maps)
     gradient = torch.rand(out.shape, generator=torch.Generator().manual_seed(1))
@@ -172,4 +173,7 @@ def test_the_gradient_by_the_weight_alone_is_autograds(side: int) -> None:
     assert plain.weight.grad is not None
     ours = SmallMapConv2d.like(plain)
     assert bool(ours.touches(maps)) == (side < 9)
-    torch.testing.assert_close(ours.weight_gradient(maps, gradient), plain.weight.grad)
+    of_some = ours.weight_gradient(maps[:1], gradient[:1])
+    for found in (ours.weight_gradient(maps, gradient), ours.weight_gradient(maps[1:], gradient[1:], of_some)):
+        torch.testing.assert_close(found, plain.weight.grad)
+        assert found.stride() == ours.weight.stride()
