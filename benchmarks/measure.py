@@ -35,10 +35,13 @@ class Row:
 
 
 def alternate(candidates: Mapping[str, Callable[[], Any]], rounds: int, *, warm_up: int = 1) -> dict[str, list[float]]:
-    """Seconds of every call: all candidates in turn, ``rounds`` times, so that a slow minute hits them all."""
+    """Seconds of every call: all candidates in turn, ``rounds`` times, so that a slow minute hits them all.
+
+    Every other round goes backwards, so that none always follows the same other.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for turn in range(warm_up + rounds):
-        for name, call in candidates.items():
+        for name, call in list(candidates.items())[:: -1 if turn % 2 else 1]:
             began = time.perf_counter()
             call()
             if turn >= warm_up:

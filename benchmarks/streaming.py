@@ -12,7 +12,6 @@ warm-up.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 
 import torch
 
@@ -37,16 +36,6 @@ class Training:
         self.training.run_epoch(self.training.epochs_done, self.pixels, Progress("", 1, lambda text: None))
 
 
-def by_turns(candidates: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
-    """As ``alternate``, the first one last in every second round: what an epoch leaves behind then meets both."""
-    seconds: dict[str, list[float]] = {name: [] for name in candidates}
-    for turn in range(rounds):
-        ordered = candidates if turn % 2 == 0 else dict(reversed(candidates.items()))
-        for name, times in alternate(ordered, 1, warm_up=int(turn == 0)).items():
-            seconds[name] += times
-    return seconds
-
-
 def measure(size: int = 24_576, window: int = 4_096, rounds: int = 4) -> Row:
     from pipeline.on_ray.session import ray_session
     from pipeline.on_ray.stream import StreamedPixels
@@ -65,7 +54,7 @@ def measure(size: int = 24_576, window: int = 4_096, rounds: int = 4) -> Row:
         pixels = StreamedPixels(store, pool, task.sampler, 0, 2 + rounds, device)
         streamed = Training(Pretraining(task, device), pixels)
         with stopwatch({"resident": [(resident.pixels, "fetch")], "streamed": [(pixels, "fetch")]}) as fetching:
-            seconds = by_turns({"resident": resident, "streamed": streamed}, rounds)
+            seconds = alternate({"resident": resident, "streamed": streamed}, rounds)
         for step in task.sampler.epoch(1 + rounds):
             pixels.fetch(step, streamed.training.parts)
     share = ratio(seconds, "resident", "streamed")

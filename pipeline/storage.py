@@ -215,13 +215,9 @@ class Location:
 
         A row group has ``_GROUP_BYTES`` at most (one row at least), which is what its readers hold.
         """
-        # Of texts only: numbers that hardly repeat take three times as long with a dictionary, and more room.
-        texts = [
-            column.name for column in schema if pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-        ]
         with (
             self.writing(name) as path,
-            pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=texts or False) as writer,
+            pq.ParquetWriter(path, schema, compression="zstd", **_encodings(schema)) as writer,
         ):
             for table in tables:
                 rows = max(1, _GROUP_BYTES * len(table) // max(1, table.nbytes))
@@ -382,6 +378,22 @@ def _local_files(folder: str, prefix: str, seen: set[tuple[int, int]]) -> Iterat
 def _short(error: Exception) -> str:
     """Its first line, to go into a sentence."""
     return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")[:200]
+
+
+def _encodings(schema: pa.Schema) -> dict[str, Any]:
+    """Which columns of a Parquet file have a dictionary, and which have the bytes of their numbers apart.
+
+    Texts have the first: numbers that hardly repeat take three times as long with one, and more room. Fractions have
+    the second: their exponents repeat, which is a tenth less to store and a quarter less time to write.
+    """
+    texts, fractions = [], []
+    for column in schema:
+        of_lists = pa.types.is_fixed_size_list(column.type)
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            texts.append(column.name)
+        elif pa.types.is_floating(column.type.value_type if of_lists else column.type):
+            fractions.append(f"{column.name}.list.element" if of_lists else column.name)
+    return {"use_dictionary": texts or False, "use_byte_stream_split": fractions or False}
 
 
 def _json_bytes(value: Any) -> bytes:

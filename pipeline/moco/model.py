@@ -6,6 +6,7 @@ B = rows of a batch, D = projection dimensions, Q = queue size.
 from __future__ import annotations
 
 import copy
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -110,9 +111,12 @@ class MoCo(nn.Module):
     @torch.no_grad()
     def update_key_encoder(self) -> None:
         """key = m * key + (1 - m) * query, for every weight."""
-        keys: list[Tensor] = list(self.key_encoder.parameters())
-        queries = [parameter.detach() for parameter in self.query_encoder.parameters()]
-        torch._foreach_lerp_(keys, queries, 1 - self.encoder_momentum)
+        torch._foreach_lerp_(*self._keys_and_queries, 1 - self.encoder_momentum)
+
+    @cached_property
+    def _keys_and_queries(self) -> tuple[list[Tensor], list[Tensor]]:
+        """All weights of both, for every step: to look for them in the modules takes a millisecond."""
+        return list(self.key_encoder.parameters()), [weight.detach() for weight in self.query_encoder.parameters()]
 
     @torch.no_grad()
     def enqueue(self, keys: Tensor, batches_before: int | Tensor) -> None:

@@ -442,6 +442,22 @@ def test_tables_become_one_file_of_small_row_groups(place: Location) -> None:
     assert max(rows) * each <= 8 << 20 and len(rows) <= 2 + 2 * parts[0].nbytes / (8 << 20)
 
 
+def test_fractions_come_back_bit_by_bit_and_take_less_room(tmp_path: Path) -> None:
+    features = np.abs(np.random.default_rng(0).normal(size=(2_000, 16)).astype(np.float32))
+    features[0, :5] = [np.nan, np.inf, -np.inf, -0.0, 1e-45]
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), 16)
+    table = pa.table({"sample_id": np.arange(2_000), "key": ["k"] * 2_000, "features": lists, "mean": features[:, 0]})
+    store = Location(str(tmp_path))
+    store.write_table("t.parquet", table)
+    back = store.read_table("t.parquet")
+    assert back.schema == table.schema
+    assert np.asarray(back["features"].combine_chunks().values).tobytes() == features.tobytes()
+    assert np.asarray(back["mean"]).tobytes() == features[:, 0].tobytes()
+    assert back.drop_columns(["features", "mean"]).equals(table.drop_columns(["features", "mean"]))
+    pq.write_table(table, tmp_path / "plain.parquet", compression="zstd", use_dictionary=["key"])
+    assert (tmp_path / "t.parquet").stat().st_size < 0.97 * (tmp_path / "plain.parquet").stat().st_size
+
+
 def test_a_table_that_breaks_off_leaves_no_file(place: Location) -> None:
     def parts() -> Iterator[pa.Table]:
         yield pa.table({"row": [1]})
