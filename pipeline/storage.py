@@ -170,12 +170,17 @@ class Location:
         return pq.read_table(self.path(name), columns=columns, filesystem=self.filesystem, filters=rows)
 
     def batches(self, name: str, columns: list[str], rows: int) -> Iterator[pa.Table]:
-        """All rows of a folder's Parquet files, ``rows`` at a time at most, file after file; holds a row group."""
+        """All rows of a folder's Parquet files, ``rows`` at a time at most, file after file.
+
+        Holds as many row groups as have ``rows`` rows.
+        """
         for file, _, _ in self.files(name):
             # Not a dataset's scanner: with batches this small it takes ten times as long and several row groups more.
             with self.open(f"{name}/{file}") as source:
-                for batch in pq.ParquetFile(source, pre_buffer=True).iter_batches(rows, columns=columns):
-                    yield pa.Table.from_batches([batch])
+                parquet = pq.ParquetFile(source, pre_buffer=True)
+                for groups in _together(parquet.metadata, rows):  # all at once would be buffered at once
+                    for batch in parquet.iter_batches(rows, row_groups=groups, columns=columns):
+                        yield pa.Table.from_batches([batch])
 
     # ---- writing -------------------------------------------------------------------------
 
@@ -378,6 +383,17 @@ def _local_files(folder: str, prefix: str, seen: set[tuple[int, int]]) -> Iterat
 def _short(error: Exception) -> str:
     """Its first line, to go into a sentence."""
     return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")[:200]
+
+
+def _together(metadata: pq.FileMetaData, rows: int) -> Iterator[list[int]]:
+    """A file's row groups in order, as few together as have ``rows`` rows."""
+    together, held = [], 0
+    for group in range(metadata.num_row_groups):
+        together.append(group)
+        held += metadata.row_group(group).num_rows
+        if held >= rows or group + 1 == metadata.num_row_groups:
+            yield together
+            together, held = [], 0
 
 
 def _encodings(schema: pa.Schema) -> dict[str, Any]:

@@ -458,6 +458,27 @@ def test_fractions_come_back_bit_by_bit_and_take_less_room(tmp_path: Path) -> No
     assert (tmp_path / "t.parquet").stat().st_size < 0.97 * (tmp_path / "plain.parquet").stat().st_size
 
 
+@pytest.mark.parametrize("rows", [1, 64, 100, 128, 200, 5_000])
+def test_batches_hold_the_row_groups_of_one_batch_and_not_the_file(tmp_path: Path, rows: int) -> None:
+    groups, group, image = 40, 128, 4096
+    pixels = np.random.default_rng(0).integers(0, 256, groups * group * image, np.uint8)
+    column = pa.FixedSizeBinaryArray.from_buffers(pa.binary(image), groups * group, [None, pa.py_buffer(pixels)])
+    table = pa.table({"row": np.arange(groups * group), "image": column})
+    for name, part in (("a", table), ("b", table.slice(7, 300)), ("c", table.slice(0, 0))):
+        (tmp_path / "t").mkdir(exist_ok=True)
+        pq.write_table(part, tmp_path / "t" / f"{name}.parquet", row_group_size=group, use_dictionary=False)
+    before, held, found = pa.total_allocated_bytes(), [], []
+    for batch in Location(str(tmp_path)).batches("t", ["row"] if rows == 1 else ["row", "image"], rows):
+        held.append(pa.total_allocated_bytes() - before)
+        found.append(batch["row"].to_numpy().copy())
+        assert 0 < len(batch) <= rows
+        if rows > 1:
+            assert batch["image"][0].as_py() == pixels[image * found[-1][0] :][:image].tobytes()
+    assert np.concatenate(found).tolist() == [*range(groups * group), *range(7, 307)]
+    # As it lies in the file and as read, and the batch before; some for pages.
+    assert max(held) <= 4 * image * (max(group, rows) + group)
+
+
 def test_a_table_that_breaks_off_leaves_no_file(place: Location) -> None:
     def parts() -> Iterator[pa.Table]:
         yield pa.table({"row": [1]})
