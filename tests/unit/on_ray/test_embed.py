@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterator
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.artifacts import features_of
+from pipeline.artifacts import Float32, features_of
 from pipeline.on_ray.embed import _gathered, _table, rows_of_a_file
 
 FEATURES = np.random.default_rng(0).normal(size=(25, 3)).astype(np.float32)
@@ -20,6 +23,22 @@ def test_batches_cross_the_ends_of_files(rows: int, lengths: list[int]) -> None:
     together = pa.concat_tables(files)
     assert together["sample_id"].to_pylist() == list(range(25))
     assert np.array_equal(features_of(together["features"]), FEATURES)
+
+
+def test_a_batch_is_let_go_before_the_next_is_made() -> None:
+    made: list[weakref.ref[Float32]] = []
+
+    def batches() -> Iterator[pa.Table]:
+        for start in range(0, 24, 8):
+            assert not any(features() is not None for features in made)
+            features = FEATURES[start : start + 8].copy()
+            made.append(weakref.ref(features))
+            table = _table(np.arange(8), features)
+            del features
+            yield table
+            del table
+
+    assert [len(file) for file in _gathered(batches(), 5, 3)] == [5, 5, 5, 5, 4] and len(made) == 3
 
 
 def test_an_empty_pool_gives_no_file() -> None:
