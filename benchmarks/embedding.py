@@ -65,7 +65,7 @@ def bare_passes(
     }
 
 
-def measure(batches: int = 18, copies: int = 5, rounds: int = 6) -> Row:
+def measure(batches: int = 18, copies: int = 3, rounds: int = 10) -> Row:
     from pipeline.on_ray.embed import run_embed
     from pipeline.on_ray.session import ray_session
     from pipeline.storage import Location

@@ -37,9 +37,11 @@ class Embedder:
     def __call__(self, images: Uint8) -> Float32:
         """(n, H, W, C) uint8 -> (n, D) float32 of norm 1."""
         # A copy, since Arrow's buffers are read-only and torch wants to own what it holds.
-        pixels = torch.from_numpy(images.copy()).to(self._device).permute(0, 3, 1, 2)
+        pixels = torch.from_numpy(images.copy()).to(self._device).expand(-1, -1, -1, len(MEAN))
+        # Whole rows of pixels: along an axis of three numbers it is three times as slow.
+        centred = pixels.flatten(2) - self._mean.repeat(pixels.shape[2])
         with devices.autocast(self._device, self._dtype):
-            features = self._encoder(pixels - self._mean[:, None, None])
+            features = self._encoder(centred.view(pixels.shape).permute(0, 3, 1, 2))
         return F.normalize(features.float(), dim=1).cpu().numpy()
 
 
