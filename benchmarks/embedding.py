@@ -4,9 +4,9 @@ As shipped: the embed stage, from the pool's Parquet to the features' Parquet, t
 already, as it does when the main job comes to this stage. On one machine without a GPU, as here, the stage reads,
 embeds and writes in the driver; the same by Ray Data and its actors, as on a cluster, is listed beside it. The bare
 pass: the same encoder with the same weights, dtype, layout, batch and threads on normalised tensors made beforehand,
-results dropped. It runs with batch norm apart and folded into the convolutions (which the embedder does for itself);
-what counts is the faster of the two. The headline is the stage's whole wall at this size, its fixed start included;
-what does not grow with the pool is measured on a pool of one batch.
+results dropped. It runs with batch norm apart, folded into the convolutions (which the embedder does for itself), and
+folded in the lanes of the stage; what counts is the fastest. The headline is the stage's whole wall at this size, its
+fixed start included; what does not grow with the pool is measured on a pool of one batch.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from benchmarks.pool import BATCH, images, ingested, many, settings, small_task
 from pipeline import device as devices
 from pipeline.artifacts import PoolManifest, Uint8, fingerprint
 from pipeline.data.views import normalise
-from pipeline.embed import Embedder
+from pipeline.embed import Embedder, in_lanes, lanes
 from pipeline.machine import cores
 from pipeline.moco.model import build_encoder, fold_batch_norms
 
@@ -46,12 +46,24 @@ class BareForward:
         pixels = torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2).to(torch.float32) / 255
         self.batches: list[Tensor] = [normalise(part) for part in pixels.split(batch)]
 
-    @torch.inference_mode()
     def __call__(self) -> None:
-        for _ in range(self.copies):
-            for batch in self.batches:
-                with devices.autocast(self.device, self.dtype):
-                    self.encoder(batch)
+        for batch in self.batches * self.copies:
+            self._pass(batch)
+
+    @torch.inference_mode()
+    def _pass(self, batch: Tensor) -> None:
+        with devices.autocast(self.device, self.dtype):
+            self.encoder(batch)
+
+
+class BareInLanes(BareForward):
+    """The same, on a CPU in the stage's lanes."""
+
+    def __call__(self) -> None:
+        count = lanes()
+        parts = [part for batch in self.batches for part in batch.split(max(1, len(batch) // count))]
+        for _ in in_lanes(self._pass, parts * self.copies, count):
+            pass
 
 
 def bare_passes(
@@ -65,7 +77,7 @@ def bare_passes(
     }
 
 
-def measure(batches: int = 18, copies: int = 3, rounds: int = 10) -> Row:
+def measure(batches: int = 18, copies: int = 3, rounds: int = 8) -> Row:
     from pipeline.on_ray.embed import run_embed
     from pipeline.on_ray.session import ray_session
     from pipeline.storage import Location
@@ -92,7 +104,10 @@ def measure(batches: int = 18, copies: int = 3, rounds: int = 10) -> Row:
             with patch("pipeline.on_ray.embed.only_this_machine", lambda: False):
                 stage(pool)
 
-        bare = bare_passes(encoder, pictures, batch, copies, torch.device("cpu"))
+        cpu = torch.device("cpu")
+        bare = bare_passes(encoder, pictures, batch, copies, cpu)
+        folded = bare["bare pass, batch norm folded"].encoder
+        bare["bare pass, batch norm folded, in lanes"] = BareInLanes(folded, pictures, batch, copies, cpu)
         embed_all(embedder, pictures[:batch], batch)
         # No warm-up: the main job comes to this stage once.
         seconds = alternate({"stage": lambda: stage(pool), **bare}, rounds, warm_up=0)

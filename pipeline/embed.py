@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +15,12 @@ from pipeline import device as devices
 from pipeline.artifacts import Float32, Uint8
 from pipeline.data.views import MEAN, STD
 from pipeline.moco.model import build_encoder, fold_batch_norms
+
+MOST_LANES = 4
+"""Each lane runs Python beside the others, and one of them at a time has the interpreter."""
+
+Part = TypeVar("Part")
+Found = TypeVar("Found")
 
 
 class Embedder:
@@ -54,3 +63,36 @@ def _fold_normalisation(encoder: nn.Module) -> nn.Module:
     deviation = 255 * torch.tensor(STD)
     stem.weight = nn.Parameter(stem.weight / deviation[:, None, None])
     return encoder
+
+
+def lanes() -> int:
+    """How many threads should embed side by side on this machine's CPU."""
+    return min(torch.get_num_threads(), MOST_LANES)
+
+
+def in_lanes(work: Callable[[Part], Found], parts: Iterable[Part], count: int) -> Iterator[Found]:
+    """``map`` on a CPU with ``count`` parts at a time, each on its share of torch's threads; results in order.
+
+    Threads that share every operation meet after each, and whoever reads or writes meanwhile holds up all of them.
+    Lanes wait for nobody (docs/log.md: a fifth faster).
+    """
+    threads = torch.get_num_threads()
+
+    def lane(part: Part) -> Found:
+        # Here, not when the thread starts: torch gives a thread at its first operation what then holds for all.
+        torch.set_num_threads(max(1, threads // count))
+        return work(part)
+
+    under_way: deque[Future[Found]] = deque()
+    with ThreadPoolExecutor(count, "lane") as pool:
+        try:
+            for part in parts:
+                under_way.append(pool.submit(lane, part))
+                if len(under_way) > count:  # one more, so that none waits for the caller
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
+        finally:
+            for each in under_way:
+                each.cancel()
+            torch.set_num_threads(threads)

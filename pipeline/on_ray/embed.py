@@ -64,9 +64,11 @@ def _embed(
     embedder = (store, f"{trained['files']}/{WEIGHTS}", trained["arch"], shape)
     rows = rows_of_a_file(config.embed.rows_per_file, pool.size, trained["dimensions"])
     if only_this_machine():
-        progress = Progress("embed", pool.size, say)
-        features = map(_EmbedImages(*embedder), store.batches(source, columns, config.embed.batch_size))
-        for part in _gathered(features, rows, trained["dimensions"]):
+        from pipeline.embed import in_lanes, lanes  # torch, see below
+
+        progress, embed, count = Progress("embed", pool.size, say), _EmbedImages(*embedder), lanes()
+        images = store.batches(source, columns, max(1, config.embed.batch_size // count))
+        for part in _gathered(in_lanes(embed, images, count), rows, trained["dimensions"]):
             progress.advance(by=len(_write(part, store, files)))
     else:
         pool_files = ray.data.read_parquet(store.path(source), filesystem=store.filesystem)
