@@ -94,8 +94,8 @@ def rows_of_a_file(most: int, size: int, dimensions: int) -> int:
 def _gathered(tables: Iterable[pa.Table], rows: int, dimensions: int) -> Iterator[pa.Table]:
     """Tables of ``rows`` rows, the last of what is left; one is valid until the next is asked for.
 
-    Copied into one array, and let go before the next pass: as torch made them, small results lie scattered among a
-    pass's large arrays, whose memory the next pass then cannot use again (14 MiB for each batch that was kept).
+    Copied into one array, and let go before the next is asked for: as torch made them, small results lie scattered
+    among a pass's large arrays, whose memory the next pass then cannot use again (14 MiB for each batch that was kept).
     """
     ids, features, filled = np.empty(rows, np.int64), np.empty((rows, dimensions), np.float32), 0
     coming = iter(tables)
