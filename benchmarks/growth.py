@@ -248,7 +248,7 @@ def use_tiny() -> None:
 def watched(stage: str, found: dict[str, dict[str, float]]) -> Iterator[None]:
     """Seconds of the block, and the peaks of this process, of the largest Ray worker and of the object store.
 
-    Of a stage that has run before: the fastest one's seconds, and of all of them the most memory.
+    Of a stage that runs again: the fastest one's seconds; the memory of the first, since a job runs it once.
     """
     before = found.get(stage, {"seconds": math.inf})
     peaks = {"driver": 0, "largest worker": 0, "object store": 0}
@@ -276,8 +276,7 @@ def watched(stage: str, found: dict[str, dict[str, float]]) -> Iterator[None]:
         over.set()
         watcher.join()
         look(_tree(os.getpid()))  # a short stage may not have been seen at all
-        most = {who: max(peak, before.get(who, 0)) for who, peak in peaks.items()}
-        found[stage] = {"seconds": min(seconds, before["seconds"]), **most}
+        found[stage] = {**peaks, **before, "seconds": min(seconds, before["seconds"])}
 
 
 def _tree(root: int) -> list[int]:
