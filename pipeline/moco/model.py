@@ -115,8 +115,11 @@ class MoCo(nn.Module):
 
     @cached_property
     def _keys_and_queries(self) -> tuple[list[Tensor], list[Tensor]]:
-        """All weights of both, for every step: to look for them in the modules takes a millisecond."""
-        return list(self.key_encoder.parameters()), [weight.detach() for weight in self.query_encoder.parameters()]
+        """All weights of both, for every step: to look for them in the modules takes a millisecond.
+
+        The parameters themselves, which stay the same where a model moves to another device.
+        """
+        return list(self.key_encoder.parameters()), list(self.query_encoder.parameters())
 
     @torch.no_grad()
     def enqueue(self, keys: Tensor, batches_before: int | Tensor) -> None:

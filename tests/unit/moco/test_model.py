@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -24,8 +26,12 @@ def test_medmnist_has_the_papers_numbers_of_parameters() -> None:
     assert round(sum(every) / 1e6, 2) == 55.93
 
 
-def test_key_encoder_follows_the_query_encoder() -> None:
+@pytest.mark.parametrize("moved", ["never", "after an update", "as a copy"])
+def test_key_encoder_follows_the_query_encoder(moved: str) -> None:
     model = _tiny()
+    if moved != "never":  # what an update keeps for the next one must not be another model's weights
+        model.update_key_encoder()
+        model = model.to(torch.float64) if moved == "after an update" else copy.deepcopy(model)
     with torch.no_grad():
         for parameter in model.query_encoder.parameters():
             parameter += 1
