@@ -9,11 +9,12 @@ Every stage is judged by itself: by the exponent of seconds less the stage's sta
 over both decades together and over the last one alone (the first is listed too: of most stages it says little, since
 what 10,000 images take is nearly all start). The start (Ray's workers, UMAP of 5,000 points) is what a pool of 6,000
 images takes, the fastest of some; half of them are at most their median slower, and a growth that is less than that
-cannot be told from none. Of the query, a tenth of a second at 100,000 images, it is the fastest of five everywhere. A
-sort makes N log N: 1.08 over a decade. K-means starts from a sample above 100,000 images, and needs more iterations for
-more images below: its first decade is steeper than N, its last one shallower. So it is judged from 400,000 images to
-a million too, less what 100,001 take, the way that all larger pools go: a second or two, of which it is the fastest of
-five as well.
+cannot be told from none. A sort makes N log N: 1.08 over a decade. K-means starts from a sample above 100,000 images,
+and needs more iterations for more images below: its first decade is steeper than N, its last one shallower. So it is
+judged from 400,000 images to a million too, less what 100,001 take, the way that all larger pools go.
+
+The query and K-means of large pools take a second or two, and a machine that is slower in one minute than in another
+would say more of itself than of them: their sizes take turns, and each one's fastest counts.
 
 Memory is what a process has for itself (RssAnon), sampled five times a second, of the driver fifty times; Ray's object
 store is shared memory with its own limit, apart. Of each stage it is judged by what docs/scale.md states of it.
@@ -23,25 +24,24 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import math
 import os
-import shutil
 import statistics
 import tempfile
 import threading
 import time
 import zipfile
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.measure import Row, in_a_process_of_its_own
+from benchmarks.measure import Row, alternate, in_a_process_of_its_own
 from benchmarks.scale_plan import QUERY_BYTES, RECEIPT_BYTES, SETTLE_BYTES
-from pipeline.artifacts import CONFIDENCE_SCHEMA
+from pipeline.artifacts import CONFIDENCE_SCHEMA, PoolManifest
 from pipeline.config import IngestConfig, QueryConfig, RunConfig
 from pipeline.on_ray.embed import _EmbedImages
 from pipeline.storage import open_store
@@ -51,7 +51,7 @@ TEMPERATURES = (0.2, 0.05, 0.01, 0.001)
 DIMENSIONS = 32
 """Of tests/tiny.py's features."""
 CHUNK = 10_000
-REPEATS = 5
+ROUNDS = 10
 """Of what takes a second or two."""
 STATED = {
     # The cluster stage of one machine runs in the driver: features once, labels and distances.
@@ -71,36 +71,38 @@ FLAT_BYTES = 16
 def measure(
     sizes: tuple[int, ...] = (10_000, 100_000, 1_000_000), start: int = 6_000, starts: int = 5, sampled: int = 400_000
 ) -> Row:
-    at_start = [_found(start) for _ in range(starts)]
-    found = {size: _found(size) for size in sizes}
-    details, exponents = [], {}
     least = RunConfig().cluster.sample_above + 1
-    fewest, between = (_found(size)["cluster"]["seconds"] for size in (least, sampled))
+    with tempfile.TemporaryDirectory(dir=os.environ.get("HACON_SCRATCH")) as scratch:
+        at_start = [_ran(f"{scratch}/start-{turn}", start) for turn in range(starts)]
+        ran = {size: _ran(f"{scratch}/{size}", size) for size in (*sizes, least, sampled)}
+        query, _, _ = in_a_process_of_its_own(in_turns, "query", [at_start[-1], *(ran[size] for size in sizes)])
+        large, _, _ = in_a_process_of_its_own(in_turns, "cluster", [ran[size] for size in (least, sampled, sizes[-1])])
+    details, exponents = [], {}
     for stage in STAGES:
-        fixed = [each[stage]["seconds"] for each in at_start]
-        seconds = dict(zip(sizes, (found[size][stage]["seconds"] for size in sizes), strict=True))
+        fixed = [min(query[start])] if stage == "query" else [each.found[stage]["seconds"] for each in at_start]
+        seconds = {size: min(query[size]) if stage == "query" else ran[size].found[stage]["seconds"] for size in sizes}
         steps = [(sizes[0], sizes[-1]), (sizes[0], sizes[1]), (sizes[-2], sizes[-1])]
         whole, first, last = (growth(start, fixed, step, [seconds[size] for size in step]) for step in steps)
         exponents[stage] = max((each for each in (whole, last) if each is not None), default=None)
-        each = ", ".join(f"{value:.2f}" for value in seconds.values())
-        spread = f"{min(fixed):.2f} to {max(fixed):.2f} s of it start"
+        each = ", ".join(f"{value:.3g}" for value in seconds.values())
+        spread = f"{min(fixed):.3g} to {max(fixed):.3g} s of it start"
         details.append(
             (stage, f"{each} s, {spread}; exponent {_words(whole)}, by decade {_words(first)}, {_words(last)}")
         )
-        if stage == "cluster":
-            # Its own start, a sample of the same size in all of them, is what the smallest such pool takes.
-            large = growth(least, [fewest], (sampled, sizes[-1]), [between, seconds[sizes[-1]]])
-            exponents["cluster of large pools"] = large
-            details.append(
-                (
-                    f"cluster of {least:,} and {sampled:,} images",
-                    f"{fewest:.2f}, {between:.2f} s; exponent from there, less the first, {_words(large)}",
-                )
-            )
+    # Its own start, a sample of the same size in all of them, is what the smallest such pool takes.
+    fewest, between, most = (min(each) for each in large.values())
+    exponents["cluster of large pools"] = growth(least, [fewest], (sampled, sizes[-1]), [between, most])
+    details.append(
+        (
+            f"cluster of {least:,}, {sampled:,} and {sizes[-1]:,} images in turns",
+            f"{fewest:.2f}, {between:.2f}, {most:.2f} s; exponent from the second to the third, less the first, "
+            f"{_words(exponents['cluster of large pools'])}",
+        )
+    )
     grown, as_stated = {}, True
     for who in ("driver", "largest worker", "object store"):
         for stage in STAGES:
-            peaks = [found[size][stage][who] for size in sizes]
+            peaks = [ran[size].found[stage][who] for size in sizes]
             bytes_a_sample = (peaks[-1] - peaks[-2]) / (sizes[-1] - sizes[-2])
             stated = STATED.get((who, stage), 0)
             own = stated > 0 or who == "driver"
@@ -143,12 +145,23 @@ def _words(exponent: float | None) -> str:
     return "not told from its start's noise" if exponent is None else f"{exponent:.2f}"
 
 
-def _found(size: int) -> dict[str, dict[str, float]]:
-    """Seconds and peaks by stage, on a pool made for it."""
-    with tempfile.TemporaryDirectory(dir=os.environ.get("HACON_SCRATCH")) as folder:
-        in_a_process_of_its_own(prepare, folder, size)
-        found, _, _ = in_a_process_of_its_own(run, folder, size)
-    return found
+@dataclass(frozen=True)
+class Ran:
+    """A pool that all stages have run on, and what they left for others to run again."""
+
+    size: int
+    config: RunConfig
+    pool: PoolManifest
+    results: dict[str, dict[str, Any]]
+    found: dict[str, dict[str, float]]
+    """Seconds and peaks by stage."""
+
+
+def _ran(folder: str, size: int) -> Ran:
+    in_a_process_of_its_own(prepare, folder, size)
+    ran, _, _ = in_a_process_of_its_own(run, folder, size)
+    Path(folder, "pool.npz").unlink()
+    return ran
 
 
 def prepare(folder: str, size: int) -> None:
@@ -158,6 +171,7 @@ def prepare(folder: str, size: int) -> None:
     from pipeline.moco.model import build_encoder
     from pipeline.on_ray.plan import CONFIDENCE, HISTORY, WEIGHTS
 
+    os.makedirs(folder)
     with (
         zipfile.ZipFile(f"{folder}/pool.npz", "w") as archive,
         archive.open("train_images.npy", "w", force_zip64=True) as stream,
@@ -180,8 +194,8 @@ def prepare(folder: str, size: int) -> None:
     store.write_table(f"trained/{CONFIDENCE}", pa.concat_tables(tables))
 
 
-def run(folder: str, size: int) -> dict[str, dict[str, float]]:
-    """Seconds and memory peaks of each stage."""
+def run(folder: str, size: int) -> Ran:
+    """Every stage once."""
     from pipeline.on_ray import embed
     from pipeline.on_ray.cluster import run_cluster
     from pipeline.on_ray.ingest import ingest
@@ -207,25 +221,42 @@ def run(folder: str, size: int) -> dict[str, dict[str, float]]:
         "seconds": 0.0,
         "notes": [],
     }
+    results: dict[str, dict[str, Any]] = {"pretrain": trained}
     found: dict[str, dict[str, float]] = {}
     with ray_session(_quiet):
         with watched("ingest", found):
             pool = ingest(config, store, _quiet)
         assert pool.size == size
         with watched("embed", found):
-            embedded = embed.run_embed(config, store, pool, trained, _quiet)
-        again = [replace(config, run=f"again-{number}") for number in range(REPEATS)]
-        results = {"pretrain": trained, "embeddings": embedded}
-        for each in again if size > config.cluster.sample_above else again[:1]:
-            with watched("cluster", found):
-                results["clusters"] = run_cluster(each, store, embedded, _quiet)
-        for each in again:
-            with watched("query", found):
-                results["query"] = run_query(each, store, pool, results, _quiet)
+            results["embeddings"] = embed.run_embed(config, store, pool, trained, _quiet)
+        with watched("cluster", found):
+            results["clusters"] = run_cluster(config, store, results["embeddings"], _quiet)
+        with watched("query", found):
+            results["query"] = run_query(config, store, pool, results, _quiet)
         with watched("report", found):
             run_report(config, store, pool, results, _quiet)
-    shutil.rmtree(f"{folder}/store")
-    return found
+    return Ran(size, config, pool, results, found)
+
+
+def in_turns(stage: str, all_of: list[Ran]) -> dict[int, list[float]]:
+    """Seconds of every round of the stage, by size."""
+    from pipeline.on_ray.cluster import run_cluster
+    from pipeline.on_ray.query import run_query
+    from pipeline.on_ray.session import ray_session
+
+    runs = itertools.count()
+
+    def again(ran: Ran) -> None:
+        config = replace(ran.config, run=f"again-{next(runs)}")
+        store = open_store(config.store)
+        if stage == "query":
+            run_query(config, store, ran.pool, ran.results, _quiet)
+        else:
+            run_cluster(config, store, ran.results["embeddings"], _quiet)
+
+    with ray_session(_quiet):
+        seconds = alternate({str(ran.size): partial(again, ran) for ran in all_of}, ROUNDS)
+    return {int(size): each for size, each in seconds.items()}
 
 
 class TinyEmbedImages(_EmbedImages):
@@ -246,11 +277,7 @@ def use_tiny() -> None:
 
 @contextlib.contextmanager
 def watched(stage: str, found: dict[str, dict[str, float]]) -> Iterator[None]:
-    """Seconds of the block, and the peaks of this process, of the largest Ray worker and of the object store.
-
-    Of a stage that runs again: the fastest one's seconds; the memory of the first, since a job runs it once.
-    """
-    before = found.get(stage, {"seconds": math.inf})
+    """Seconds of the block, and the peaks of this process, of the largest Ray worker and of the object store."""
     peaks = {"driver": 0, "largest worker": 0, "object store": 0}
     over = threading.Event()
 
@@ -276,7 +303,7 @@ def watched(stage: str, found: dict[str, dict[str, float]]) -> Iterator[None]:
         over.set()
         watcher.join()
         look(_tree(os.getpid()))  # a short stage may not have been seen at all
-        found[stage] = {**peaks, **before, "seconds": min(seconds, before["seconds"])}
+        found[stage] = {**peaks, "seconds": seconds}
 
 
 def _tree(root: int) -> list[int]:
