@@ -74,7 +74,7 @@ $(BIN)/uv: requirements-uv.lock | $(BIN)/python
 $(STAMP): $(BIN)/uv requirements-dev.lock pyproject.toml
 	@$(UV) pip sync --python $(BIN)/python --compile-bytecode --require-hashes requirements-dev.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
-	@$(BIN)/python -c 'from pipeline.on_ray.warm_up import compile_umap; compile_umap()'
+	@$(BIN)/python -c 'from pipeline.stages.warm_up import compile_umap; compile_umap()'
 	@touch $@
 
 # Added to what is there, not synced: nothing of the developers' environment goes or changes its version.

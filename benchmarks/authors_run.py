@@ -25,9 +25,9 @@ from pipeline.cluster.umap2d import umap2d
 from pipeline.on_ray.embeddings import all_features
 from pipeline.on_ray.plan import CONFIDENCE
 from pipeline.on_ray.session import ray_session
+from pipeline.publish import finished, run_folder
 from pipeline.select import PoolView, hard_to_contrast, strategy
 from pipeline.select.round_robin import round_robin
-from pipeline.stages import finished, run_folder
 from pipeline.storage import Location, open_store
 
 K = 30

@@ -78,8 +78,8 @@ def bare_passes(
 
 
 def measure(batches: int = 18, copies: int = 3, rounds: int = 8) -> Row:
-    from pipeline.on_ray.embed import run_embed
     from pipeline.on_ray.session import ray_session
+    from pipeline.stages.embed import run_embed
     from pipeline.storage import Location
 
     torch.set_num_threads(cores())
@@ -101,7 +101,7 @@ def measure(batches: int = 18, copies: int = 3, rounds: int = 8) -> Row:
             return time.perf_counter() - began
 
         def stage_by_actors() -> None:
-            with patch("pipeline.on_ray.embed.only_this_machine", lambda: False):
+            with patch("pipeline.stages.embed.only_this_machine", lambda: False):
                 stage(pool)
 
         cpu = torch.device("cpu")

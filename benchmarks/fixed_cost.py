@@ -31,7 +31,7 @@ def measure(rounds: int = 3) -> Row:
     whole = spent["all"]
     imports = {
         "what training imports, beside Ray's start": seconds_of_import("pipeline.on_ray.training_worker"),
-        "what Ray's first worker imports": seconds_of_import("pipeline.on_ray.ingest"),
+        "what Ray's first worker imports": seconds_of_import("pipeline.stages.ingest"),
     }
     spread = f"{runs[0]['all']:.1f} to {runs[-1]['all']:.1f} s"
     return Row(

@@ -43,7 +43,7 @@ from benchmarks.measure import Row, alternate, in_a_process_of_its_own
 from benchmarks.scale_plan import QUERY_BYTES, RECEIPT_BYTES, SETTLE_BYTES
 from pipeline.artifacts import CONFIDENCE_SCHEMA, PoolManifest
 from pipeline.config import IngestConfig, QueryConfig, RunConfig
-from pipeline.on_ray.embed import _EmbedImages
+from pipeline.stages.embed import _EmbedImages
 from pipeline.storage import open_store
 
 STAGES = ("ingest", "embed", "cluster", "query", "report")
@@ -196,12 +196,12 @@ def prepare(folder: str, size: int) -> None:
 
 def run(folder: str, size: int) -> Ran:
     """Every stage once."""
-    from pipeline.on_ray import embed
-    from pipeline.on_ray.cluster import run_cluster
-    from pipeline.on_ray.ingest import ingest
-    from pipeline.on_ray.query import run_query
-    from pipeline.on_ray.report import run_report
     from pipeline.on_ray.session import ray_session
+    from pipeline.stages import embed
+    from pipeline.stages.cluster import run_cluster
+    from pipeline.stages.ingest import ingest
+    from pipeline.stages.query import run_query
+    from pipeline.stages.report import run_report
 
     embed._EmbedImages = TinyEmbedImages  # type: ignore[assignment, misc]
     store = open_store(f"{folder}/store")
@@ -240,9 +240,9 @@ def run(folder: str, size: int) -> Ran:
 
 def in_turns(stage: str, all_of: list[Ran]) -> dict[int, list[float]]:
     """Seconds of every round of the stage, by size."""
-    from pipeline.on_ray.cluster import run_cluster
-    from pipeline.on_ray.query import run_query
     from pipeline.on_ray.session import ray_session
+    from pipeline.stages.cluster import run_cluster
+    from pipeline.stages.query import run_query
 
     runs = itertools.count()
 

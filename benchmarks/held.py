@@ -121,9 +121,9 @@ def _query_peak(folder: str, size: int) -> int:
 
 def write_columns(folder: str, size: int) -> None:
     """What the query reads: a pool's keys, clusters, confidences."""
-    from pipeline.on_ray.cluster import CENTROIDS
-    from pipeline.on_ray.cluster import CLUSTERS as CLUSTERS_FILE
     from pipeline.on_ray.plan import CONFIDENCE
+    from pipeline.stages.cluster import CENTROIDS
+    from pipeline.stages.cluster import CLUSTERS as CLUSTERS_FILE
 
     store, rng, ids = Location(folder), np.random.default_rng(0), np.arange(size)
     for start in range(0, size, FILE_ROWS):
@@ -148,7 +148,7 @@ def write_columns(folder: str, size: int) -> None:
 def query(folder: str, size: int) -> None:
     """The order of all of the pool, keys and all, as the job writes it."""
     from pipeline.config import QueryConfig, RunConfig
-    from pipeline.on_ray.query import _query
+    from pipeline.stages.query import _query
 
     clusters: dict[str, Any] = {"files": "clusters", "inertia": 1.0, "backend": "sklearn", "seed": 0}
     pool = PoolManifest("p", "test", "pool", size, *SHAPE, {"train": size}, None, 0, 0, "")
@@ -260,7 +260,7 @@ def cluster(file: str, rows: int) -> tuple[float, float, float]:
         not grow.
     """
     from pipeline.cluster import kmeans_stream, sklearn_backend
-    from pipeline.on_ray.cluster import CHUNK_BYTES
+    from pipeline.stages.cluster import CHUNK_BYTES
 
     at_once, passes = CHUNK_BYTES // (4 * DIMENSIONS), 0
 
@@ -288,7 +288,7 @@ def cluster(file: str, rows: int) -> tuple[float, float, float]:
 
 def write_file(folder: str, rows: int) -> None:
     """One file of features as the embedder's batches fill it."""
-    from pipeline.on_ray.embed import _gathered, _write
+    from pipeline.stages.embed import _gathered, _write
 
     def batches() -> Iterator[pa.Table]:
         for start in range(0, rows, 512):

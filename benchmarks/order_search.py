@@ -30,8 +30,8 @@ from pipeline.cluster.umap2d import umap2d
 from pipeline.evaluate.classifiers.probe import fit_probe
 from pipeline.evaluate.coverage import classes_covered, entropy_bits
 from pipeline.evaluate.metrics import balanced_accuracy, macro_auc_with_chance, quality
+from pipeline.evaluate.opened import evaluation_of, opened
 from pipeline.evaluate.samples import EvaluationData
-from pipeline.on_ray.evaluation import evaluation_of, opened
 from pipeline.on_ray.plan import CONFIDENCE
 from pipeline.select import PoolView, strategy
 from pipeline.select.facility_location import lazy_greedy

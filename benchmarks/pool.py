@@ -57,7 +57,7 @@ def small_task(size: int, window: int | None = None) -> PretrainTask:
 
 def ingested(pictures: Uint8, store: Location, name: str) -> PoolManifest:
     """``pictures`` as a pool on ``store``, as ingest leaves it. Ray is running."""
-    from pipeline.on_ray.ingest import ingest
+    from pipeline.stages.ingest import ingest
 
     with tempfile.TemporaryDirectory() as folder:
         np.savez(f"{folder}/{name}.npz", train_images=pictures)

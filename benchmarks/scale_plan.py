@@ -21,9 +21,9 @@ from pipeline.cluster.sklearn_backend import SAMPLE_ROWS, SEEN_ROWS, STARTS_AND_
 from pipeline.config import EmbedConfig, IngestConfig
 from pipeline.data.staging import Sizes
 from pipeline.moco.fit import IMAGENET_DRAWS
-from pipeline.on_ray.cluster import CHUNK_BYTES, HELD_BYTES
-from pipeline.on_ray.embed import rows_of_a_file
 from pipeline.on_ray.stream import BYTES_PER_READ
+from pipeline.stages.cluster import CHUNK_BYTES, HELD_BYTES
+from pipeline.stages.embed import rows_of_a_file
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "scale.md"
 MARKER = "<!-- tables: python -m benchmarks.scale_plan --write -->"

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from jobs.arguments import check_taken_as_it_is, run_job, save_group
 from pipeline.config import RunConfig, this_run
-from pipeline.on_ray.benchmark import ROWS, run_benchmark
-from pipeline.on_ray.evaluation_files import FAILED
+from pipeline.evaluate.files import FAILED
 from pipeline.progress import say
+from pipeline.stages.benchmark import ROWS, run_benchmark
 from pipeline.storage import Location
 
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from jobs.arguments import run_job, save_config
 from pipeline.config import RunConfig, this_run
-from pipeline.on_ray.cluster import check_backend, clusters_for, run_cluster
 from pipeline.on_ray.session import ray_session
 from pipeline.progress import say
-from pipeline.stages import required
+from pipeline.publish import required
+from pipeline.stages.cluster import check_backend, clusters_for, run_cluster
 from pipeline.storage import Location
 
 

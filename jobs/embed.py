@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from jobs.arguments import run_job, save_config
 from pipeline.config import RunConfig, this_run
-from pipeline.on_ray.embed import run_embed
-from pipeline.on_ray.ingest import ingested
 from pipeline.on_ray.session import ray_session
 from pipeline.progress import say
-from pipeline.stages import required
+from pipeline.publish import required
+from pipeline.stages.embed import run_embed
+from pipeline.stages.ingest import ingested
 from pipeline.storage import Location
 
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from jobs.arguments import run_job, save_config
 from pipeline.config import RunConfig, this_run
 from pipeline.data.catalogue import checked
-from pipeline.on_ray.ingest import ingest
 from pipeline.on_ray.session import ray_session
 from pipeline.progress import say
+from pipeline.stages.ingest import ingest
 from pipeline.storage import Location
 
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from jobs.arguments import run_job, save_config
 from pipeline.config import RunConfig, this_run
-from pipeline.on_ray.ingest import ingested
-from pipeline.on_ray.pretrain import check_workers, run_pretrain
 from pipeline.on_ray.session import ray_session
 from pipeline.progress import say
+from pipeline.stages.ingest import ingested
+from pipeline.stages.pretrain import check_workers, run_pretrain
 from pipeline.storage import Location
 
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from jobs.arguments import run_job, save_config
 from pipeline.config import RunConfig, this_run
-from pipeline.on_ray.ingest import ingested
-from pipeline.on_ray.query import QUERY, check_query, run_query
 from pipeline.progress import say
-from pipeline.stages import required
+from pipeline.publish import required
+from pipeline.stages.ingest import ingested
+from pipeline.stages.query import QUERY, check_query, run_query
 from pipeline.storage import Location
 
 

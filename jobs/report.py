@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from jobs.arguments import run_job
 from pipeline.config import RunConfig
-from pipeline.on_ray.ingest import ingested
-from pipeline.on_ray.paper_report import run_paper_report
-from pipeline.on_ray.report import PAGE, next_command, run_report
 from pipeline.on_ray.session import ray_session
 from pipeline.progress import say
-from pipeline.stages import required
+from pipeline.publish import required
+from pipeline.stages.ingest import ingested
+from pipeline.stages.paper import run_paper_report
+from pipeline.stages.report import PAGE, next_command, run_report
 from pipeline.storage import Location
 
 STAGES = ("pretrain", "embeddings", "clusters", "query")

@@ -20,16 +20,16 @@ from jobs.arguments import run_job, save_config
 from pipeline.config import RunConfig
 from pipeline.data.catalogue import checked
 from pipeline.moco.fit import check_splits, fit_to_pool
-from pipeline.on_ray.cluster import check_backend, clusters_for, run_cluster
-from pipeline.on_ray.embed import run_embed
-from pipeline.on_ray.ingest import ingest
-from pipeline.on_ray.pretrain import check_workers, run_pretrain
-from pipeline.on_ray.query import QUERY, TASKS, check_query, run_query
-from pipeline.on_ray.report import PAGE, next_command, run_report
 from pipeline.on_ray.session import ray_session
-from pipeline.on_ray.warm_up import warm_up
 from pipeline.progress import say
 from pipeline.select import strategy
+from pipeline.stages.cluster import check_backend, clusters_for, run_cluster
+from pipeline.stages.embed import run_embed
+from pipeline.stages.ingest import ingest
+from pipeline.stages.pretrain import check_workers, run_pretrain
+from pipeline.stages.query import QUERY, TASKS, check_query, run_query
+from pipeline.stages.report import PAGE, next_command, run_report
+from pipeline.stages.warm_up import warm_up
 from pipeline.storage import Location
 
 

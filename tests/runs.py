@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.artifacts import Float32, embedding_schema
-from pipeline.stages import finished, run_folder
+from pipeline.publish import finished, run_folder
 from pipeline.storage import Location
 
 

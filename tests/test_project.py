@@ -213,7 +213,7 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-PURE = {module_name(path): path for path in sources("pipeline") if "on_ray" not in path.parts}
+PURE = {module_name(path): path for path in sources("pipeline") if not {"on_ray", "stages"} & set(path.parts)}
 
 
 @pytest.fixture(scope="module")

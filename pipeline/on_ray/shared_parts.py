@@ -17,17 +17,17 @@ from ray.exceptions import RayError
 
 from pipeline.artifacts import Int64, fingerprint
 from pipeline.cluster import KMeansResult
+from pipeline.evaluate import part_makers as make
+from pipeline.evaluate import stored_parts as names
+from pipeline.evaluate.files import ARRAYS
+from pipeline.evaluate.opened import FEATURES, Evaluation, Opened, opened
 from pipeline.evaluate.scorer import COPIES
 from pipeline.evaluate.spec import TrialSpec
-from pipeline.on_ray import part_makers as make
-from pipeline.on_ray import stored_parts as names
-from pipeline.on_ray.evaluation import FEATURES, Evaluation, Opened, opened
-from pipeline.on_ray.evaluation_files import ARRAYS
 from pipeline.on_ray.session import gpus, quieten
 from pipeline.progress import Progress
+from pipeline.publish import Stage, claim, finished
 from pipeline.select import STRATEGIES
 from pipeline.select.fresh_clusters import MOST_CLUSTERS
-from pipeline.stages import Stage, claim, finished
 
 
 @dataclass(frozen=True)

@@ -27,14 +27,14 @@ from pipeline.artifacts import Int64
 from pipeline.config import TrialsConfig
 from pipeline.errors import InputError
 from pipeline.evaluate.classifiers import Resources
+from pipeline.evaluate.files import FAILED, row_names, rows_in
+from pipeline.evaluate.opened import Evaluation, Opened, opened
 from pipeline.evaluate.parts import Parts
 from pipeline.evaluate.samples import EvaluationData
 from pipeline.evaluate.spec import TrialSpec
-from pipeline.on_ray.evaluation import Evaluation, Opened, opened
-from pipeline.on_ray.evaluation_files import FAILED, row_names, rows_in
+from pipeline.evaluate.stored_parts import stored_parts
 from pipeline.on_ray.session import gpus, quieten, ray_session
 from pipeline.on_ray.shared_parts import claim_part, fresh_clusters, make_parts, orders_part, parts_of
-from pipeline.on_ray.stored_parts import stored_parts
 from pipeline.progress import Progress
 from pipeline.select import STRATEGIES
 from pipeline.storage import Location

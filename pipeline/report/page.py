@@ -191,10 +191,10 @@ def render(data: ReportData) -> str:
     )
 
 
-def environment() -> jinja2.Environment:
-    """Where the pages' templates are, with the words that they use as filters. What is filled in is escaped."""
+def environment(*rooms: str) -> jinja2.Environment:
+    """The templates of ``rooms`` and of this one, with words as filters. What is filled in is escaped."""
     templates = jinja2.Environment(
-        loader=jinja2.PackageLoader("pipeline", "report"),
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader("pipeline", room) for room in (*rooms, "report")]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

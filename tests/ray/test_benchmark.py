@@ -105,8 +105,8 @@ def test_every_trial_of_the_grid_has_a_row(done: Location) -> None:
 
 
 def test_a_row_is_that_of_the_plain_function(done: Location) -> None:
-    from pipeline.on_ray.evaluation import opened
-    from pipeline.on_ray.stored_parts import stored_parts
+    from pipeline.evaluate.opened import opened
+    from pipeline.evaluate.stored_parts import stored_parts
     from pipeline.select import strategy
 
     given = opened(_evaluation(done))
@@ -123,8 +123,8 @@ def test_shared_parts_are_made_without_the_pools_labels(done: Location) -> None:
     """Each, made again where every label of the pool is hidden, but for the map that is made of them."""
     from dataclasses import replace
 
-    from pipeline.on_ray import part_makers as make
-    from pipeline.on_ray.evaluation import Opened
+    from pipeline.evaluate import part_makers as make
+    from pipeline.evaluate.opened import Opened
 
     blind = Opened(_evaluation(done), on_gpu=False)
     blind.train = replace(blind.train, labels=np.full(SIZE, -1, np.int32))
@@ -196,7 +196,7 @@ def test_trials_of_other_clusters_are_never_mixed(done: Location, capsys: pytest
 
 
 def _evaluation(store: Location) -> Any:
-    from pipeline.on_ray.evaluation import evaluation_of
+    from pipeline.evaluate.opened import evaluation_of
 
     config, _ = configure(vars(parser("benchmark").parse_args(["--store", store.uri, "--run", "r"])))
     return evaluation_of(config, config.benchmark, store)[0]

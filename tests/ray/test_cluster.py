@@ -21,7 +21,7 @@ FEATURES = np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32)
 
 def _clustered(place: Path, features: Float32, k: int, monkeypatch: pytest.MonkeyPatch, *, alone: bool) -> Any:
     """By ``alone`` in this process, or by a task; all features from a few files."""
-    from pipeline.on_ray import cluster
+    from pipeline.stages import cluster
 
     monkeypatch.setattr(cluster, "only_this_machine", lambda: alone)
     store = Location(str(place))

@@ -20,7 +20,7 @@ from pipeline.config import IngestConfig, RunConfig
 from pipeline.data.decode import decode
 from pipeline.data.pool import PoolReader
 from pipeline.errors import InputError
-from pipeline.on_ray.ingest import ingest
+from pipeline.stages.ingest import ingest
 from pipeline.storage import Location, open_store
 from tests.reading import all_images
 
@@ -135,8 +135,8 @@ def test_ids_and_pixels_do_not_depend_on_the_pieces(
     store: Location, scans: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, _ = run(store, f"folder:{scans}", image_size=16, name="whole", rows_per_file=1000)
-    monkeypatch.setattr("pipeline.on_ray.ingest._LEAST_PIECE", 1)
-    monkeypatch.setattr("pipeline.on_ray.ingest._PIECES_PER_CPU", 20)
+    monkeypatch.setattr("pipeline.stages.ingest._LEAST_PIECE", 1)
+    monkeypatch.setattr("pipeline.stages.ingest._PIECES_PER_CPU", 20)
     small, _ = run(store, f"folder:{scans}", image_size=16, name="small", rows_per_file=7)
     assert small.fingerprint == whole.fingerprint
     assert (all_images(PoolReader(store, small)) == all_images(PoolReader(store, whole))).all()

@@ -206,7 +206,7 @@ def test_a_streamed_pool_trains_as_one_in_memory_does(done: Location, pool_file:
 def test_features_above_the_limits_are_clustered_as_a_stream(
     done: Location, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.on_ray.cluster.HELD_BYTES", 0)
+    monkeypatch.setattr("pipeline.stages.cluster.HELD_BYTES", 0)
     flags = ["--store", done.uri, "--from", "first", "--budget", "10", "--set", "cluster.sample_above=100"]
     for run in ("stream-1", "stream-2"):
         assert main(["select", *flags, "--run", run]) == 0

@@ -4,19 +4,14 @@ Every function returns a ``Figure`` of 460 or 560 CSS pixels' width; ``png`` and
 bytes. In all of them orange is the query, or the paper's strategy, and blue-grey is the pool.
 """
 
-from pipeline.report.figures.benchmark import curves, dots, first_against_last, label_bars
 from pipeline.report.figures.canvas import png, svg
 from pipeline.report.figures.maps import dataset_map, embedding_map, region_map, selection_map
 from pipeline.report.figures.run import cluster_bars, training_curve
 
 __all__ = [
     "cluster_bars",
-    "curves",
     "dataset_map",
-    "dots",
     "embedding_map",
-    "first_against_last",
-    "label_bars",
     "png",
     "region_map",
     "selection_map",

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.on_ray.query import HERE
 from pipeline.report import words
 from pipeline.select.registry import STRATEGIES
+from pipeline.stages.query import HERE
 
 
 @pytest.mark.parametrize(

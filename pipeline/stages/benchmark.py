@@ -1,0 +1,114 @@
+"""A benchmark: shared parts, then trials on Ray Tune, then the paper's tables, under ``runs/<run>/benchmark``."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.config import RunConfig
+from pipeline.evaluate.cells import FIGURES, cells, cells_csv
+from pipeline.evaluate.files import TRIALS
+from pipeline.evaluate.grid import benchmark_specs, published_orders
+from pipeline.evaluate.opened import claim_folder, evaluation_of
+from pipeline.evaluate.paper import dataset_of
+from pipeline.evaluate.spec import TrialSpec
+from pipeline.evaluate.tables import Table, against_table, saved_table, strategy_table
+from pipeline.evaluate.trial import TrialResult, run_trial
+from pipeline.on_ray.trials import Trials, rows_of, run_missing
+from pipeline.paper.tables import AGAINST, by_classifier, one_a_query
+from pipeline.publish import run_folder
+from pipeline.storage import Location
+
+ROWS = "trials.parquet"
+TITLES = {
+    "auc": "Macro one-vs-rest AUC, percent",
+    "accuracy": "Accuracy, percent",
+    "balanced_accuracy": "Balanced accuracy, percent",
+    "covered": "Classes covered",
+    "entropy": "Entropy of the query's classes, bits",
+}
+_TABLES = {"auc": 1, "covered": 6}
+"""Figure -> the paper's table of it; of AUC on CIFAR-10-LT that is Table 7."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What trials left."""
+
+    folder: str
+    trials: int
+    """Rows on the store, those of earlier calls among them."""
+    failed: dict[str, str]
+    """Error by trial, of this call."""
+
+
+def run_benchmark(config: RunConfig, store: Location, say: Callable[[str], None]) -> Outcome:
+    """Run what is not there of the benchmark that ``config`` asks for, and make the tables of all that is there.
+
+    Raises:
+        InputError: settings that cannot be, or results of other inputs in the same place.
+    """
+    settings = config.benchmark
+    evaluation, pool = evaluation_of(config, settings, store)
+    orders = published_orders(settings, pool)
+    specs = {spec.id: spec for spec in benchmark_specs(config, pool, orders)}
+    folder = run_folder(config.run, "benchmark")
+    claim_folder(evaluation, folder)
+    # What is not given anew is as it was when this run's benchmark was last called.
+    budgets, uniform = ", ".join(map(str, settings.budgets)), f"uniform {settings.uniform}"
+    say(f"{len(specs)} trials of classifier {settings.classifier}: {_counted(specs)}, budgets {budgets}, {uniform}")
+    trials = Trials(evaluation, run_folder(config.run, TRIALS), specs, run_trial, choices=_only_itself)
+    failed = run_missing(trials, orders, settings, say)
+    rows = rows_of(trials)
+    if rows:
+        write_tables(store, folder, rows, settings.dataset or dataset_of(pool.source))
+    return Outcome(folder, len(rows), failed)
+
+
+def write_tables(store: Location, folder: str, rows: list[dict[str, Any]], dataset: str | None) -> None:
+    """trials.parquet, a table a figure as Markdown (each classifier by itself) and CSV, annotation saved, and HaCon
+    against the others.
+
+    Args:
+        dataset: whose numbers of the paper are set beside ours.
+    """
+    store.write_table(f"{folder}/{ROWS}", pa.Table.from_pylist(rows))
+    results = [TrialResult.from_row(row) for row in rows]
+    for figure in FIGURES:
+        table = 7 if (figure, dataset) == ("auc", "cifar10-lt") else _TABLES.get(figure)
+        if figure in ("covered", "entropy"):  # of the query, whatever learned from it
+            made = [strategy_table(TITLES[figure], cells(one_a_query(results), figure, table, dataset))]
+        else:
+            made = [
+                strategy_table(f"{TITLES[figure]}, by {classifier}", cells(trials, figure, table, dataset))
+                for classifier, trials in by_classifier(results).items()
+            ]
+        store.write_bytes(f"{folder}/{figure}.md", "\n".join(each.markdown() for each in made).encode())
+        store.write_bytes(f"{folder}/{figure}.csv", cells_csv(cells(results, figure, table, dataset)).encode())
+    write_table(store, f"{folder}/saved", saved_table(results, dataset))
+    against = [
+        against_table(f"HaCon against the others: {title}", cells(results, figure)) for title, figure in AGAINST.items()
+    ]
+    store.write_bytes(f"{folder}/against.md", "\n".join(each.markdown() for each in against).encode())
+
+
+def write_table(store: Location, name: str, table: Table) -> None:
+    """``name``.md and ``name``.csv."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([table.header, *table.rows])
+    store.write_bytes(f"{name}.md", table.markdown().encode())
+    store.write_bytes(f"{name}.csv", text.getvalue().encode())
+
+
+def _counted(specs: dict[str, TrialSpec]) -> str:
+    names = {spec.strategy for spec in specs.values()}
+    return f"{len(names)} strategies" if len(names) > 1 else f"strategy {min(names)}"
+
+
+def _only_itself(spec: TrialSpec) -> list[TrialSpec]:
+    return [spec]

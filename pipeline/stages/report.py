@@ -1,0 +1,143 @@
+"""Everything a run left -> one page."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline import __version__
+from pipeline.artifacts import ORDER_SCHEMA, PoolManifest
+from pipeline.config import RunConfig, store_flag, to_dict
+from pipeline.data.pool import PoolReader
+from pipeline.evaluate.coverage import classes_covered, entropy_bits, random_baseline
+from pipeline.on_ray.embeddings import features_of_samples
+from pipeline.on_ray.plan import HISTORY
+from pipeline.publish import Stage, run_folder
+from pipeline.report.page import ClassStatistics, EmbeddingMap, PoolArrays, QueryRow, ReportData, render
+from pipeline.report.projection import project_2d
+from pipeline.select.pool_view import PoolView
+from pipeline.stages.query import ORDER, pool_view
+from pipeline.storage import Location
+
+PAGE = "report.html"
+_VERSIONS = ("ray", "torch", "torchvision", "numpy", "scikit-learn", "pyarrow", "umap-learn")
+
+
+def run_report(
+    config: RunConfig,
+    store: Location,
+    pool: PoolManifest,
+    results: dict[str, dict[str, Any]],
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Draw the page, or keep what is there.
+
+    Args:
+        results: of the stages, by name: pretrain, embeddings, clusters, query.
+    """
+    settings = to_dict(config)["report"]
+    stage = Stage(
+        store,
+        run_folder(config.run, "report"),
+        {"query": results["query"]["fingerprint"], **{f"report.{key}": value for key, value in settings.items()}},
+        f"start a new run that takes over what it can: --run NEW --from {config.run}{store_flag(config)}",
+    )
+
+    def work(_: str) -> dict[str, Any]:
+        page = render(_report_data(config, store, pool, results))
+        store.write_bytes(f"{stage.folder}/{PAGE}", page.encode())  # one object, where people look for it
+        return {"bytes": len(page)}
+
+    return stage.run(work, say)
+
+
+def _report_data(
+    config: RunConfig, store: Location, pool: PoolManifest, results: dict[str, dict[str, Any]]
+) -> ReportData:
+    trained, clustered = results["pretrain"], results["clusters"]
+    view = pool_view(store, trained, clustered, config.query.temperature)
+    assert view.cluster is not None and view.confidence is not None and view.variability is not None
+    asked_for = ("rank", 1, config.query.budget)
+    order = store.read_table(f"{results['query']['folder']}/{ORDER}", between=asked_for).sort_by("rank")
+    ids = np.asarray(order["sample_id"])
+    reader = PoolReader(store, pool)
+    return ReportData(
+        title=pool.name,
+        run=config.run,
+        store=store.show(),
+        order=config.query.order,
+        temperature=config.query.temperature,
+        cluster_space=config.cluster.space,
+        k=view.k,
+        query=_query_rows(order),
+        images=reader.images(ids[: config.report.contact_sheet]),
+        pool=PoolArrays(view.sample_id, view.cluster, view.confidence, view.variability),
+        command=f"hacon select --config {store.show(f'runs/{config.run}/config.yaml')} --run NEW",
+        next_command=next_command(config, pool, clustered),
+        embedding=embedding_map(config, store, view, ids, results["embeddings"]),
+        training=store.read_json(f"{trained['files']}/{HISTORY}"),
+        classes=_class_statistics(config, reader, pool, ids),
+        contact_sheet=config.report.contact_sheet,
+        settings=to_dict(config),
+        versions={"hacon": __version__}
+        | {name: version(name) for name in _VERSIONS}
+        | {"python": platform.python_version()},
+        seeds={"seed": config.seed},
+        stage_seconds={name: result["seconds"] for name, result in results.items()},
+        fingerprints={"pool": pool.fingerprint} | {name: result["fingerprint"] for name, result in results.items()},
+        counts={"images": pool.size, "duplicates": pool.duplicates, "rejected": pool.rejected},
+        notes=[*trained["notes"], f"K-means ran on {clustered['backend']}: {clustered['reason']}."],
+    )
+
+
+def next_command(config: RunConfig, pool: PoolManifest, clustered: dict[str, Any]) -> str:
+    """Twice the budget, all work taken over, and the same K, or the order would be another."""
+    budget = min(2 * config.query.budget, pool.size)
+    more = f"--run {config.run}-more --budget {budget} --set cluster.k={clustered['k']}"
+    return f"hacon select --from {config.run} {more}{store_flag(config)}"
+
+
+def _query_rows(order: pa.Table) -> list[QueryRow]:
+    return [QueryRow(**{name: row[name] for name in ORDER_SCHEMA.names}) for row in order.to_pylist()]
+
+
+def embedding_map(
+    config: RunConfig, store: Location, view: PoolView, ids: np.ndarray, embedded: dict[str, Any]
+) -> EmbeddingMap:
+    """Some of the pool, and all of the query (its ``ids``) as far as it goes, in the plane."""
+    points = min(config.report.umap_points, len(view.sample_id))
+    chosen = ids[:points]
+    others = np.setdiff1d(view.sample_id, chosen, assume_unique=True)
+    drawn = np.random.default_rng(config.seed).choice(others, points - len(chosen), replace=False)
+    shown = np.sort(np.concatenate([chosen, drawn]))
+    projected = project_2d(features_of_samples(store, embedded, shown), config.seed)
+    assert view.cluster is not None
+    return EmbeddingMap(projected.points, shown, view.cluster[shown], projected.method)
+
+
+def _class_statistics(
+    config: RunConfig, reader: PoolReader, pool: PoolManifest, ids: np.ndarray
+) -> ClassStatistics | None:
+    """Evaluation only: the first time that anything looks at labels."""
+    labels = reader.labels()
+    if labels is None or pool.classes is None:
+        return None
+    picked, classes = labels[ids], len(pool.classes)
+    chance = random_baseline(labels, len(ids), draws=config.report.random_draws, seed=config.seed, classes=classes)
+    return ClassStatistics(
+        classes=pool.classes,
+        labels=picked,
+        covered=classes_covered(picked, classes),
+        entropy=entropy_bits(picked),
+        random_covered_mean=chance.coverage_mean,
+        random_covered_std=chance.coverage_std,
+        random_entropy_mean=chance.entropy_mean,
+        random_entropy_std=chance.entropy_std,
+        draws=config.report.random_draws,
+        pool_counts=np.bincount(labels[labels >= 0], minlength=classes),
+    )
