@@ -12,9 +12,11 @@ import yaml
 from pipeline.config import RunConfig, check, override, to_dict
 from pipeline.errors import InputError
 from pipeline.presets import PRESETS, preset
+from pipeline.progress import say
+from pipeline.run import Run
 from pipeline.storage import Location, open_store
 
-Job = Callable[[RunConfig, Location], None]
+Job = Callable[[Run], None]
 
 JOBS = {
     "select": "the main job: from images to query and report, all six in one",
@@ -176,16 +178,17 @@ def _build(name: str | None, base: dict[str, Any], values: dict[str, Any]) -> Ru
     return override(override(start, {**base, "preset": start.preset}), values)
 
 
-def save_config(config: RunConfig, store: Location, *, first: bool = False) -> None:
+def save_config(run: Run, *, first: bool = False) -> None:
     """Beside the results, in a form that --config reads. ``first``: only where the run has none yet."""
-    if first and store.is_file(f"runs/{config.run}/config.yaml"):
+    if first and run.store.is_file(run.folder("config.yaml")):
         return
-    _write_config(config.run, store, to_dict(config))
+    _write_config(run, to_dict(run.config))
 
 
-def check_taken_as_it_is(config: RunConfig, store: Location) -> None:
+def check_taken_as_it_is(run: Run) -> None:
     """Raise InputError where a setting of the stages that an evaluation builds on differs from what the run has."""
-    saved, now = saved_config(store, config.run), to_dict(config)
+    config = run.config
+    saved, now = saved_config(run.store, config.run), to_dict(config)
     for group in ("ingest", "pretrain", "embed", "cluster"):
         for name, then in ({} if saved is None else saved[group]).items():
             if name in now[group] and now[group][name] != then:
@@ -195,15 +198,15 @@ def check_taken_as_it_is(config: RunConfig, store: Location) -> None:
                 )
 
 
-def save_group(config: RunConfig, store: Location, group: str) -> None:
+def save_group(run: Run, group: str) -> None:
     """One group of settings into those that the run was saved with."""
-    saved = store.read_yaml(f"runs/{config.run}/config.yaml") or to_dict(config)
-    _write_config(config.run, store, {**saved, group: to_dict(config)[group]})
+    saved = run.store.read_yaml(run.folder("config.yaml")) or to_dict(run.config)
+    _write_config(run, {**saved, group: to_dict(run.config)[group]})
 
 
-def _write_config(run: str, store: Location, values: dict[str, Any]) -> None:
+def _write_config(run: Run, values: dict[str, Any]) -> None:
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-    store.write_bytes(f"runs/{run}/config.yaml", text.encode())
+    run.store.write_bytes(run.folder("config.yaml"), text.encode())
 
 
 def run_job(name: str, job: Job, argv: Sequence[str] | None, **instead: Job) -> int:
@@ -216,7 +219,7 @@ def run_job(name: str, job: Job, argv: Sequence[str] | None, **instead: Job) -> 
         arguments = vars(parser(name).parse_args(argv))
         config, store = configure(arguments)
         chosen = next((other for switch, other in instead.items() if switch in arguments), job)
-        chosen(config, store)
+        chosen(Run(config, store, say))
     except InputError as error:
         print(f"hacon {name}: {error}", file=sys.stderr)
         return 2

@@ -6,27 +6,26 @@ import sys
 from collections.abc import Sequence
 
 from jobs.arguments import check_taken_as_it_is, run_job, save_group
-from pipeline.config import RunConfig, this_run
+from pipeline.config import this_run
 from pipeline.evaluate.files import FAILED
-from pipeline.progress import say
-from pipeline.stages.benchmark import ROWS, run_benchmark
-from pipeline.storage import Location
+from pipeline.run import Run
+from pipeline.stages.benchmark import ROWS, benchmark
 
 
-def benchmark_job(config: RunConfig, store: Location) -> None:
+def benchmark_job(run: Run) -> None:
     """After ``hacon select``, or its first three stages, on a pool with labels and a test split.
 
     Exit code 1 where a trial failed, so that a schedule hears of it; the others' results are there.
     """
-    check_taken_as_it_is(config, store)
-    found = run_benchmark(config, store, say)
-    save_group(config, store, "benchmark")
-    failures = f"\n  {len(found.failed)} failed  {store.show(f'{found.folder}/{FAILED}')}" if found.failed else ""
+    check_taken_as_it_is(run)
+    found = benchmark(run)
+    save_group(run, "benchmark")
+    failures = f"\n  {len(found.failed)} failed  {run.store.show(f'{found.folder}/{FAILED}')}" if found.failed else ""
     print(
         f"\n{found.trials} trials\n"
-        f"  the tables  {store.show(f'{found.folder}')}/auc.md, covered.md, saved.md, ...\n"
-        f"  every trial {store.show(f'{found.folder}/{ROWS}')}{failures}\n"
-        f"Next:\n  hacon report --paper {this_run(config)}"
+        f"  the tables  {run.store.show(f'{found.folder}')}/auc.md, covered.md, saved.md, ...\n"
+        f"  every trial {run.store.show(f'{found.folder}/{ROWS}')}{failures}\n"
+        f"Next:\n  hacon report --paper {this_run(run.config)}"
     )
     if found.failed:
         sys.exit(1)

@@ -6,25 +6,25 @@ import sys
 from collections.abc import Sequence
 
 from jobs.arguments import run_job, save_config
-from pipeline.config import RunConfig, this_run
+from pipeline.config import this_run
 from pipeline.on_ray.session import ray_session
-from pipeline.progress import say
 from pipeline.publish import required
-from pipeline.stages.cluster import check_backend, clusters_for, run_cluster
-from pipeline.storage import Location
+from pipeline.results import Embedded
+from pipeline.run import Run
+from pipeline.stages.cluster import check_backend, cluster, clusters_for
 
 
-def cluster_job(config: RunConfig, store: Location) -> None:
+def cluster_job(run: Run) -> None:
     """One stage of ``jobs.select``."""
-    embedded = required(config, store, "embeddings")
-    clusters_for(config, embedded["size"])
-    with ray_session(say, store):
-        check_backend(config)
-        clustered = run_cluster(config, store, embedded, say)
-    save_config(config, store)
+    embedded = required(run, Embedded)
+    clusters_for(run.config, embedded.size)
+    with ray_session(run.log, run.store):
+        check_backend(run)
+        clustered = cluster(run, embedded)
+    save_config(run)
     print(
-        f"\n{clustered['k']} clusters by {clustered['backend']}\n"
-        f"  {store.show(clustered['folder'])}\nNext:\n  hacon query {this_run(config)} --budget B"
+        f"\n{clustered.k} clusters by {clustered.backend}\n"
+        f"  {run.store.show(clustered.folder)}\nNext:\n  hacon query {this_run(run.config)} --budget B"
     )
 
 

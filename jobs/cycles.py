@@ -6,27 +6,26 @@ import sys
 from collections.abc import Sequence
 
 from jobs.arguments import check_taken_as_it_is, run_job, save_group
-from pipeline.config import RunConfig, this_run
+from pipeline.config import this_run
 from pipeline.evaluate.files import FAILED
-from pipeline.progress import say
-from pipeline.stages.cycles import TABLE, run_all_cycles
-from pipeline.storage import Location
+from pipeline.run import Run
+from pipeline.stages.cycles import TABLE, cycles
 
 
-def cycles_job(config: RunConfig, store: Location) -> None:
+def cycles_job(run: Run) -> None:
     """After ``hacon select``, or its first three stages, on a pool with labels and a test split.
 
     Exit code 1 where a trial failed, so that a schedule hears of it; the others' results are there.
     """
-    check_taken_as_it_is(config, store)
-    found = run_all_cycles(config, store, say)
-    save_group(config, store, "cycles")
-    failures = f"\n  {len(found.failed)} failed  {store.show(f'{found.folder}/{FAILED}')}" if found.failed else ""
+    check_taken_as_it_is(run)
+    found = cycles(run)
+    save_group(run, "cycles")
+    failures = f"\n  {len(found.failed)} failed  {run.store.show(f'{found.folder}/{FAILED}')}" if found.failed else ""
     print(
         f"\n{found.trials} curves\n"
-        f"  the tables  {store.show(found.folder)}/curves.md, correlation.md\n"
-        f"  every curve {store.show(f'{found.folder}/{TABLE}')}{failures}\n"
-        f"Next:\n  hacon report --paper {this_run(config)}"
+        f"  the tables  {run.store.show(found.folder)}/curves.md, correlation.md\n"
+        f"  every curve {run.store.show(f'{found.folder}/{TABLE}')}{failures}\n"
+        f"Next:\n  hacon report --paper {this_run(run.config)}"
     )
     if found.failed:
         sys.exit(1)

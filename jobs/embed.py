@@ -6,24 +6,24 @@ import sys
 from collections.abc import Sequence
 
 from jobs.arguments import run_job, save_config
-from pipeline.config import RunConfig, this_run
+from pipeline.config import this_run
 from pipeline.on_ray.session import ray_session
-from pipeline.progress import say
 from pipeline.publish import required
-from pipeline.stages.embed import run_embed
+from pipeline.results import Trained
+from pipeline.run import Run
+from pipeline.stages.embed import embed
 from pipeline.stages.ingest import ingested
-from pipeline.storage import Location
 
 
-def embed_job(config: RunConfig, store: Location) -> None:
+def embed_job(run: Run) -> None:
     """One stage of ``jobs.select``."""
-    trained = required(config, store, "pretrain")
-    with ray_session(say, store):
-        embedded = run_embed(config, store, ingested(config, store), trained, say)
-    save_config(config, store)
+    trained = required(run, Trained)
+    with ray_session(run.log, run.store):
+        embedded = embed(run, ingested(run), trained)
+    save_config(run)
     print(
-        f"\n{embedded['size']} embeddings of {embedded['dimensions']} dimensions\n"
-        f"  {store.show(embedded['files'])}\nNext:\n  hacon cluster {this_run(config)} --budget B"
+        f"\n{embedded.size} embeddings of {embedded.dimensions} dimensions\n"
+        f"  {run.store.show(embedded.files)}\nNext:\n  hacon cluster {this_run(run.config)} --budget B"
     )
 
 

@@ -6,24 +6,23 @@ import sys
 from collections.abc import Sequence
 
 from jobs.arguments import run_job, save_config
-from pipeline.config import RunConfig, this_run
+from pipeline.config import this_run
 from pipeline.data.catalogue import checked
 from pipeline.on_ray.session import ray_session
-from pipeline.progress import say
+from pipeline.run import Run
 from pipeline.stages.ingest import ingest
-from pipeline.storage import Location
 
 
-def ingest_job(config: RunConfig, store: Location) -> None:
+def ingest_job(run: Run) -> None:
     """One stage of ``jobs.select``."""
-    checked(config.ingest)  # bad settings are told at once, before Ray starts
-    with ray_session(say, store):
-        pool = ingest(config, store, say)
-    save_config(config, store)
+    checked(run.config.ingest)  # bad settings are told at once, before Ray starts
+    with ray_session(run.log, run.store):
+        pool = ingest(run)
+    save_config(run)
     print(
         f"\nPool {pool.name}: {pool.size} images, "
         f"{pool.duplicates} duplicates and {pool.rejected} unreadable left out\n"
-        f"  {store.show(f'pools/{pool.name}')}\nNext:\n  hacon pretrain {this_run(config)}"
+        f"  {run.store.show(f'pools/{pool.name}')}\nNext:\n  hacon pretrain {this_run(run.config)}"
     )
 
 

@@ -6,23 +6,22 @@ import sys
 from collections.abc import Sequence
 
 from jobs.arguments import run_job, save_config
-from pipeline.config import RunConfig, this_run
+from pipeline.config import this_run
 from pipeline.on_ray.session import ray_session
-from pipeline.progress import say
+from pipeline.run import Run
 from pipeline.stages.ingest import ingested
-from pipeline.stages.pretrain import check_workers, run_pretrain
-from pipeline.storage import Location
+from pipeline.stages.pretrain import check_workers, pretrain
 
 
-def pretrain_job(config: RunConfig, store: Location) -> None:
+def pretrain_job(run: Run) -> None:
     """One stage of ``jobs.select``."""
-    with ray_session(say, store):
-        check_workers(config)
-        trained = run_pretrain(config, store, ingested(config, store), say)
-    save_config(config, store)
+    with ray_session(run.log, run.store):
+        check_workers(run)
+        trained = pretrain(run, ingested(run))
+    save_config(run)
     print(
-        f"\nTrained to a loss of {trained['loss']:.3f}\n"
-        f"  {store.show(trained['folder'])}\nNext:\n  hacon embed {this_run(config)}"
+        f"\nTrained to a loss of {trained.loss:.3f}\n"
+        f"  {run.store.show(trained.folder)}\nNext:\n  hacon embed {this_run(run.config)}"
     )
 
 

@@ -6,23 +6,23 @@ import sys
 from collections.abc import Sequence
 
 from jobs.arguments import run_job, save_config
-from pipeline.config import RunConfig, this_run
-from pipeline.progress import say
+from pipeline.config import this_run
 from pipeline.publish import required
+from pipeline.results import Clustered, Embedded, Trained
+from pipeline.run import Run
 from pipeline.stages.ingest import ingested
-from pipeline.stages.query import QUERY, check_query, run_query
-from pipeline.storage import Location
+from pipeline.stages.query import check_query, query
 
 
-def query_job(config: RunConfig, store: Location) -> None:
+def query_job(run: Run) -> None:
     """One stage of ``jobs.select``."""
-    check_query(config)
-    results = {stage: required(config, store, stage) for stage in ("pretrain", "clusters", "embeddings")}
-    query = run_query(config, store, ingested(config, store), results, say)
-    save_config(config, store)
+    check_query(run.config)
+    stages = required(run, Trained), required(run, Embedded), required(run, Clustered)
+    queried = query(run, ingested(run), *stages)
+    save_config(run)
     print(
-        f"\n{query['budget']} images to label first, {query['order']}\n"
-        f"  {store.show(query['folder'] + '/' + QUERY)}\nNext:\n  hacon report {this_run(config)}"
+        f"\n{queried.budget} images to label first, {queried.order}\n"
+        f"  {run.store.show(queried.query_file)}\nNext:\n  hacon report {this_run(run.config)}"
     )
 
 

@@ -6,36 +6,33 @@ import sys
 from collections.abc import Sequence
 
 from jobs.arguments import run_job
-from pipeline.config import RunConfig
 from pipeline.on_ray.session import ray_session
-from pipeline.progress import say
 from pipeline.publish import required
+from pipeline.results import Clustered, Embedded, Queried, Trained
+from pipeline.run import Run
 from pipeline.stages.ingest import ingested
-from pipeline.stages.paper import run_paper_report
-from pipeline.stages.report import PAGE, next_command, run_report
-from pipeline.storage import Location
-
-STAGES = ("pretrain", "embeddings", "clusters", "query")
+from pipeline.stages.paper import paper
+from pipeline.stages.report import next_command, report
 
 
-def report_job(config: RunConfig, store: Location) -> None:
+def report_job(run: Run) -> None:
     """One stage of ``jobs.select``."""
-    results = {stage: required(config, store, stage) for stage in STAGES}
-    with ray_session(say, store):
-        pool = ingested(config, store)
-        page = run_report(config, store, pool, results, say)
+    trained, embedded = required(run, Trained), required(run, Embedded)
+    clustered, queried = required(run, Clustered), required(run, Queried)
+    with ray_session(run.log, run.store):
+        pool = ingested(run)
+        page = report(run, pool, trained, embedded, clustered, queried)
     print(
-        f"\nThe report\n  {store.show(page['folder'] + '/' + PAGE)}\n"
-        f"To go on labelling where this query ends:\n  {next_command(config, pool, results['clusters'])}"
+        f"\nThe report\n  {run.store.show(page.page_file)}\n"
+        f"To go on labelling where this query ends:\n  {next_command(run.config, pool, clustered)}"
     )
 
 
-def paper_job(config: RunConfig, store: Location) -> None:
+def paper_job(run: Run) -> None:
     """``--paper``: of a run as far as it is, and of its benchmark and cycles."""
-    pool = ingested(config, store)
-    with ray_session(say, store):
-        page = run_paper_report(config, store, pool, say)
-    print(f"\nThe paper's tables and figures\n  {store.show(page)}")
+    with ray_session(run.log, run.store):
+        page = paper(run)
+    print(f"\nThe paper's tables and figures\n  {run.store.show(page)}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -17,52 +17,50 @@ import sys
 from collections.abc import Sequence
 
 from jobs.arguments import run_job, save_config
-from pipeline.config import RunConfig
 from pipeline.data.catalogue import checked
 from pipeline.moco.fit import check_splits, fit_to_pool
 from pipeline.on_ray.session import ray_session
-from pipeline.progress import say
+from pipeline.run import Run
 from pipeline.select import strategy
-from pipeline.stages.cluster import check_backend, clusters_for, run_cluster
-from pipeline.stages.embed import run_embed
+from pipeline.stages.cluster import check_backend, cluster, clusters_for
+from pipeline.stages.embed import embed
 from pipeline.stages.ingest import ingest
-from pipeline.stages.pretrain import check_workers, run_pretrain
-from pipeline.stages.query import QUERY, TASKS, check_query, run_query
-from pipeline.stages.report import PAGE, next_command, run_report
+from pipeline.stages.pretrain import check_workers, pretrain
+from pipeline.stages.query import check_query, query
+from pipeline.stages.report import next_command, report
 from pipeline.stages.warm_up import warm_up
-from pipeline.storage import Location
 
 
-def select(config: RunConfig, store: Location) -> None:
+def select(run: Run) -> None:
     """All six stages in one go. What can be known to fail is looked for first, before anything is computed."""
+    config, show = run.config, run.store.show
     checked(config.ingest)
     check_splits(config.pretrain, config.workers)
     check_query(config)
     importing, compiling = warm_up()
-    with ray_session(say, store):
+    with ray_session(run.log, run.store):
         importing.join()
-        check_backend(config)
-        check_workers(config)
-        pool = ingest(config, store, say)
+        check_backend(run)
+        check_workers(run)
+        pool = ingest(run)
         check_query(config, pool.size)
         clusters_for(config, pool.size)
         fit_to_pool(config.pretrain, pool.size, config.workers)
-        save_config(config, store, first=True)  # from here on a run that was killed goes on with --run alone
-        trained = run_pretrain(config, store, pool, say)
-        embedded = run_embed(config, store, pool, trained, say)
+        save_config(run, first=True)  # from here on a run that was killed goes on with --run alone
+        trained = pretrain(run, pool)
+        embedded = embed(run, pool, trained)
         compiling.join()
-        clustered = run_cluster(config, store, embedded, say)
-        results = {"pretrain": trained, "embeddings": embedded, "clusters": clustered}
-        query = run_query(config, store, pool, results, say)
-        page = run_report(config, store, pool, results | {"query": query}, say)
-        save_config(config, store)
+        clustered = cluster(run, embedded)
+        queried = query(run, pool, trained, embedded, clustered)
+        page = report(run, pool, trained, embedded, clustered, queried)
+        save_config(run)
     goes_on = strategy(config.query.order).nests
     words = "To go on labelling where this query ends:" if goes_on else "For a query of twice the size, chosen anew:"
     print(
         f"\n{config.query.budget} of {pool.size} images to label first:\n"
-        f"  the query     {store.show(query['folder'] + '/' + QUERY)}\n"
-        f"  Label Studio  {store.show(query['folder'] + '/' + TASKS)}\n"
-        f"  the report    {store.show(page['folder'] + '/' + PAGE)}\n"
+        f"  the query     {show(queried.query_file)}\n"
+        f"  Label Studio  {show(queried.tasks_file)}\n"
+        f"  the report    {show(page.page_file)}\n"
         f"{words}\n  {next_command(config, pool, clustered)}"
     )
 

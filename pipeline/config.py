@@ -387,3 +387,20 @@ def _convert(key: str, value: Any, hint: Any) -> Any:
         kinds = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
         kind = kinds.get(hint, "a list of text" if args[:1] == (str,) else "a list of numbers")
         raise InputError(f"'{key}' takes {kind}, not '{value}'.") from None
+
+
+def decisive(config: RunConfig, stage: str) -> dict[str, Any]:
+    """TEMPORARY until the branch config is merged."""
+    values = to_dict(config)
+    group = values[stage]
+    names = {
+        "ingest": ("image_size", "channels", "max_pixels", "labels", "key_column", "label_column"),
+        "pretrain": [n for n in group if n not in ("checkpoint_every", "pool_memory_gib")],
+        "embed": (),
+        "cluster": list(group),
+        "query": list(group),
+        "report": list(group),
+    }[stage]
+    seed = {"seed": config.seed} if stage in ("pretrain", "cluster", "query") else {}
+    prefix = "" if stage == "ingest" else f"{stage}."
+    return seed | {f"{prefix}{name}": group[name] for name in names}

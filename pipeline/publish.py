@@ -13,21 +13,23 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
 
 from pipeline.artifacts import fingerprint
-from pipeline.config import RunConfig, this_run
+from pipeline.config import decisive, store_flag, this_run
 from pipeline.errors import InputError
+from pipeline.results import Published
+from pipeline.run import Run, run_folder
 from pipeline.storage import Location
 
+Result = TypeVar("Result", bound=Published)
+
 _FINGERPRINT = re.compile("[0-9a-f]{64}")
-_JOBS = {"embeddings": "embed", "clusters": "cluster"}
-"""Stage -> the job that makes it, where the names differ."""
 
 
 @dataclass(frozen=True)
-class Stage:
+class Stage(Generic[Result]):
     """One stage of one run: where it publishes, and what decides its result.
 
     ``settings`` are flat and JSON-ready and hold the inputs' fingerprints too. ``reuse`` is the same
@@ -36,6 +38,7 @@ class Stage:
 
     store: Location
     folder: str
+    kind: type[Result]
     settings: Mapping[str, Any]
     remedy: str
     """What to do when it was begun with other settings: the last half of the error's sentence."""
@@ -46,29 +49,28 @@ class Stage:
         """Of the settings, the inputs' fingerprints among them."""
         return fingerprint(self.folder.rpartition("/")[2], json.dumps(dict(self.settings), sort_keys=True))
 
-    def run(self, work: Callable[[str], dict[str, Any]], say: Callable[[str], None]) -> dict[str, Any]:
+    def run(self, work: Callable[[str], Result], say: Callable[[str], None]) -> Result:
         """Do ``work`` unless it is done, and publish its result.
 
         Args:
-            work: is given a folder of this attempt's own for its files, and returns the JSON-ready result.
+            work: is given a folder of this attempt's own for its files, and returns the facts.
 
         Returns:
-            The result, with the stage's ``folder`` and ``fingerprint``, and ``files``, the attempt's folder.
+            The facts, with where they were published.
 
         Raises:
             InputError: the stage was begun with other settings; names the first that differs.
         """
         first = claim(self.store, self.folder, dict(self.settings), self.remedy)
-        result = self._found(say)
-        if result is not None:
-            return result
+        found = self._found(say)
+        if found is not None:
+            return found
         began = time.perf_counter()
         files = f"{self.folder}/files-{uuid.uuid4().hex[:8]}"
-        published: dict[str, Any] = {}
+        published: Result | None = None
         try:
-            result = {**work(files), "folder": self.folder, "files": files, "fingerprint": self.fingerprint}
-            result["seconds"] = round(time.perf_counter() - began, 2)
-            published = self._publish(result, say)
+            made = replace(work(files), folder=self.folder, files=files, fingerprint=self.fingerprint)
+            published = self._publish(replace(made, seconds=round(time.perf_counter() - began, 2)), say)
         except InputError:
             # Nothing was begun, by this job or by another one: the settings that the error asks for must be taken.
             if first and not self._of_others(files):
@@ -76,20 +78,23 @@ class Stage:
             raise
         finally:
             # The store has the last word: it may have taken done.json though the answer was lost, or this job stopped.
-            if published.get("files") != files and (finished(self.store, self.folder) or {}).get("files") != files:
+            if _files(published) != files and _files(self._done(self.folder)) != files:
                 self.store.delete_folder(files)
         return published
 
-    def _found(self, say: Callable[[str], None]) -> dict[str, Any] | None:
+    def _done(self, folder: str) -> Result | None:
+        return finished(self.store, folder, self.kind)
+
+    def _found(self, say: Callable[[str], None]) -> Result | None:
         """The published result, or that of the run to take over from, if any."""
-        done = finished(self.store, self.folder)
+        done = self._done(self.folder)
         if done is not None:
             say(f"kept what is there: {self.store.show(self.folder)}")
             return done
         if self.reuse is not None and self.store.read_json(f"{self.reuse}/settings.json") == dict(self.settings):
-            done = finished(self.store, self.reuse)
+            done = self._done(self.reuse)
             if done is not None:
-                say(f"taken over from {self.store.show(done['folder'])}")
+                say(f"taken over from {self.store.show(done.folder)}")
                 return self._publish(done, say)
         return None
 
@@ -101,11 +106,11 @@ class Stage:
             for name, _, _ in self.store.files(self.folder)
         )
 
-    def _publish(self, result: dict[str, Any], say: Callable[[str], None]) -> dict[str, Any]:
-        if self.store.put_if_absent(f"{self.folder}/done.json", result):
+    def _publish(self, result: Result, say: Callable[[str], None]) -> Result:
+        if self.store.put_if_absent(f"{self.folder}/done.json", result.to_dict()):
             return result
         say(f"another job with the same settings finished first; its result is kept: {self.store.show(self.folder)}")
-        return self.store.read_json(f"{self.folder}/done.json")
+        return self.kind.from_dict(self.store.read_json(f"{self.folder}/done.json"))
 
 
 def claim(store: Location, folder: str, settings: Mapping[str, Any], remedy: str) -> bool:
@@ -129,29 +134,49 @@ def claim(store: Location, folder: str, settings: Mapping[str, Any], remedy: str
     return False
 
 
-def run_folder(run: str, stage: str) -> str:
-    """Where a run keeps a stage."""
-    return f"runs/{run}/{stage}"
+def stage_of(
+    run: Run, kind: type[Result], inputs: Mapping[str, Any], remedy: str | None = None, *, reusable: bool = True
+) -> Stage[Result]:
+    """A stage of a run, with every setting that says that it decides this stage's result.
+
+    Args:
+        inputs: fingerprints of what the stage is made of, and settings whose value was worked out.
+        reusable: whether another run's result may be taken over.
+    """
+    config = run.config
+    return Stage(
+        run.store,
+        run.folder(kind.stage),
+        kind,
+        {**decisive(config, kind.job), **inputs},
+        remedy or f"start a new run that takes over what it can: --run NEW --from {config.run}{store_flag(config)}",
+        reuse=run_folder(config.reuse, kind.stage) if reusable and config.reuse is not None else None,
+    )
 
 
-def finished(store: Location, folder: str) -> dict[str, Any] | None:
+def finished(store: Location, folder: str, kind: type[Result]) -> Result | None:
     """The result of a published stage, or None."""
-    result: dict[str, Any] | None = store.read_json(f"{folder}/done.json")
-    return result
+    done = store.read_json(f"{folder}/done.json")
+    return None if done is None else kind.from_dict(done)
 
 
-def required(config: RunConfig, store: Location, stage: str) -> dict[str, Any]:
+def required(run: Run, kind: type[Result]) -> Result:
     """The result of a stage of this run that another one builds on.
 
     Raises:
         InputError: it is not finished; names the command that makes it.
     """
-    result = finished(store, run_folder(config.run, stage))
+    config = run.config
+    result = finished(run.store, run.folder(kind.stage), kind)
     if result is None:
         # A single job takes over its own stage alone.
-        job, taken = (_JOBS.get(stage, stage), "") if config.reuse is None else ("select", f" --from {config.reuse}")
+        job, taken = (kind.job, "") if config.reuse is None else ("select", f" --from {config.reuse}")
         raise InputError(
-            f"Run '{config.run}' has no finished {stage} on '{store.show()}'; "
+            f"Run '{config.run}' has no finished {kind.stage} on '{run.store.show()}'; "
             f"first: hacon {job}{taken} {this_run(config)}"
         )
     return result
+
+
+def _files(result: Published | None) -> str | None:
+    return None if result is None else result.files

@@ -5,7 +5,9 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from pipeline.publish import finished, run_folder
+from pipeline.publish import finished
+from pipeline.results import SharedPart
+from pipeline.run import run_folder
 from pipeline.storage import Location
 
 TRIALS, CURVES = "benchmark/trials", "cycles/trials"
@@ -24,14 +26,14 @@ def part_folder(run: str, part: str) -> str:
     return run_folder(run, f"evaluation/{part}")
 
 
-def part_arrays(store: Location, run: str, part: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
+def part_arrays(store: Location, run: str, part: str) -> tuple[dict[str, Any], SharedPart] | None:
     """A finished part: its arrays, and its stage's result; None where it is not there."""
-    done = finished(store, part_folder(run, part))
+    done = finished(store, part_folder(run, part), SharedPart)
     if done is None:
         return None
     from safetensors.numpy import load
 
-    return load(store.read_bytes(f"{done['files']}/{ARRAYS}")), done
+    return load(store.read_bytes(f"{done.files}/{ARRAYS}")), done
 
 
 def row_names(store: Location, folder: str) -> list[str]:

@@ -13,21 +13,20 @@ import numpy as np
 import torch
 
 from pipeline.artifacts import Float32, Int64, PoolManifest, by_sample_id, fingerprint
-from pipeline.config import ClusterConfig, RunConfig, TrialsConfig
+from pipeline.config import ClusterConfig, TrialsConfig
 from pipeline.data.pool import PoolReader
 from pipeline.errors import InputError
 from pipeline.evaluate.classifiers import Resources, check_classifier, network_settings
 from pipeline.evaluate.files import part_arrays, part_folder
 from pipeline.evaluate.samples import EvaluationData, Samples
-from pipeline.on_ray.embeddings import gathered
-from pipeline.on_ray.plan import WEIGHTS
-from pipeline.publish import claim, finished, required, run_folder
-from pipeline.stages.ingest import ingested
+from pipeline.features import features_from_files
+from pipeline.publish import Result, claim, finished, required
+from pipeline.results import Embedded, Ingested, SharedPart, Trained
+from pipeline.run import Run, run_folder
 from pipeline.storage import Location
 
 FEATURES = "features-test"
 """The part that holds the test split's features."""
-_ROWS = 8192
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Evaluation:
         """Where the run keeps a shared part."""
         return part_folder(self.run, part)
 
-    def arrays(self, part: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    def arrays(self, part: str) -> tuple[dict[str, Any], SharedPart]:
         """A finished part: its arrays, and its stage's result.
 
         Raises:
@@ -86,30 +85,30 @@ def check_labelled(pool: PoolManifest) -> None:
         )
 
 
-def evaluation_of(config: RunConfig, settings: TrialsConfig, store: Location) -> tuple[Evaluation, PoolManifest]:
-    """The evaluation of a run, and its pool; checks the classifier and what it needs.
+def evaluation_of(run: Run, settings: TrialsConfig, pool: PoolManifest) -> Evaluation:
+    """The evaluation of a run; checks the classifier and what it needs.
 
     Raises:
         InputError: no labels, no test split, no such classifier, a stage that is not finished.
     """
+    config, store = run.config, run.store
     check_classifier(settings.classifier)
     if settings.imagenet_weights is not None and not Location(settings.imagenet_weights).exists():
         raise InputError(f"There is no file '{settings.imagenet_weights}'; check imagenet_weights.")
-    trained, _ = (required(config, store, stage) for stage in ("pretrain", "embeddings"))
-    pool = ingested(config, store)
+    trained = required(run, Trained)
+    required(run, Embedded)
     check_labelled(pool)
-    evaluation = Evaluation(
+    return Evaluation(
         store=store,
         run=config.run,
         pool=pool.name,
         images=fingerprint(*_digests(PoolReader(store, pool))),
-        weights=trained["weights"],
+        weights=trained.weights,
         cluster=replace(config.cluster, n_init=settings.n_init or config.cluster.n_init),
         classifier=settings.classifier,
         network=settings.network,
         imagenet_weights=settings.imagenet_weights and Location(settings.imagenet_weights).root,
     )
-    return evaluation, pool
 
 
 def claim_folder(evaluation: Evaluation, folder: str) -> None:
@@ -142,9 +141,9 @@ class Opened:
     @cached_property
     def reader(self) -> PoolReader:
         """Of the pool's images and labels."""
-        done = finished(self.evaluation.store, f"pools/{self.evaluation.pool}")
+        done = finished(self.evaluation.store, f"pools/{self.evaluation.pool}", Ingested)
         assert done is not None, "the pool was there when the evaluation began"
-        return PoolReader(self.evaluation.store, PoolManifest.from_dict(done["manifest"]))
+        return PoolReader(self.evaluation.store, done.manifest)
 
     @cached_property
     def data(self) -> EvaluationData:
@@ -177,9 +176,8 @@ class Opened:
     @cached_property
     def features(self) -> Float32:
         """(N, D) of the pool."""
-        embedded = self.stage("embeddings")
         # Straight from the files: a Ray Data stream would wait for the CPUs that trials hold.
-        return gathered(self.evaluation.store.batches(embedded["files"], ["sample_id", "features"], _ROWS), embedded)
+        return features_from_files(self.evaluation.store, self.stage(Embedded))
 
     @cached_property
     def resources(self) -> Resources:
@@ -188,7 +186,7 @@ class Opened:
         return Resources(
             device=self.device,
             encoder=self.weights if given.classifier == "finetune" else None,
-            arch=self.stage("pretrain")["arch"],
+            arch=self.stage(Trained).arch,
             imagenet_weights=given.imagenet_weights,
             network=None if given.network is None else network_settings(given.network),
         )
@@ -198,12 +196,12 @@ class Opened:
         """Of MoCo's encoder."""
         from safetensors.torch import load
 
-        return load(self.evaluation.store.read_bytes(f"{self.stage('pretrain')['files']}/{WEIGHTS}"))
+        return load(self.evaluation.store.read_bytes(self.stage(Trained).weights_file))
 
-    def stage(self, name: str) -> dict[str, Any]:
+    def stage(self, kind: type[Result]) -> Result:
         """The result of a stage of the run."""
-        done = finished(self.evaluation.store, run_folder(self.evaluation.run, name))
-        assert done is not None, f"{name} was there when the evaluation began"
+        done = finished(self.evaluation.store, run_folder(self.evaluation.run, kind.stage), kind)
+        assert done is not None, f"{kind.stage} was there when the evaluation began"
         return done
 
     def _samples(self, split: str, features: Float32 | None) -> Samples:

@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.artifacts import Float32, Int64
-from pipeline.cluster import kmeans
+from pipeline.cluster import KMeansResult, kmeans
 from pipeline.cluster.umap2d import umap2d
 from pipeline.evaluate import classifiers, stored_parts
 from pipeline.evaluate.learnability import learnability_of_features, learnability_of_images
 from pipeline.evaluate.opened import Opened
 from pipeline.evaluate.scorer import COPIES, DRAWS, DROPOUT, copied_features, score_features, score_images
 from pipeline.evaluate.vaal import labelled_score, reference_sample
+from pipeline.results import SharedPart, Trained
 from pipeline.select.fresh_clusters import cluster_features
 
 if TYPE_CHECKING:
     from pipeline.embed import Embedder
 
-Made = tuple[dict[str, Any], dict[str, Any]]
-"""Arrays by name, and JSON-ready facts beside them."""
+Made = tuple[dict[str, Any], SharedPart]
+"""Arrays by name, and facts beside them."""
 _ROWS_AT_ONCE = 512
 
 
@@ -30,13 +31,13 @@ def features(given: Opened, split: str) -> Made:
     reader, embed = given.reader, _embedder(given)
     ids = np.arange(reader.manifest.splits[split])
     batches = [ids[at : at + _ROWS_AT_ONCE] for at in range(0, len(ids), _ROWS_AT_ONCE)]
-    return {"features": np.concatenate([embed(reader.images(batch, split)) for batch in batches])}, {}
+    return {"features": np.concatenate([embed(reader.images(batch, split)) for batch in batches])}, SharedPart()
 
 
 def copies(given: Opened) -> Made:
     """(V, N, D) of augmented copies of the pool."""
     train = given.train
-    return {"copies": copied_features(_embedder(given), train.images(), train.ids, COPIES, seed=0)}, {}
+    return {"copies": copied_features(_embedder(given), train.images(), train.ids, COPIES, seed=0)}, SharedPart()
 
 
 def clusters(given: Opened, space: str, k: int, seed: int) -> Made:
@@ -57,14 +58,14 @@ def clusters(given: Opened, space: str, k: int, seed: int) -> Made:
         sample_above=settings.sample_above,
     )
     arrays = {"cluster": found.labels, "distance": found.distance, "centroids": found.centroids}
-    return arrays, {"inertia": found.inertia, "backend": found.backend, "reason": found.reason}
+    return arrays, _facts(found)
 
 
 def fresh_clusters(given: Opened, k: int, seed: int) -> Made:
     """The K-means of a strategy that makes one for every budget."""
     found = cluster_features(given.features, k, seed)
     arrays = {"labels": found.labels, "distance": found.distance, "centroids": found.centroids}
-    return arrays, {"inertia": found.inertia, "backend": found.backend, "reason": found.reason}
+    return arrays, _facts(found)
 
 
 def scores(given: Opened, seed: int, views: bool) -> Made:
@@ -86,14 +87,14 @@ def scores(given: Opened, seed: int, views: bool) -> Made:
             fitted, given.train, seed, saw_test_labels=True, copies=COPIES if views else 0, draws=0 if views else DRAWS
         )
     arrays = {"probabilities": scores.probabilities, "draws": scores.draws, "views": scores.views}
-    return {name: array for name, array in arrays.items() if array is not None}, {}
+    return {name: array for name, array in arrays.items() if array is not None}, SharedPart()
 
 
 def vaal(given: Opened, seed: int) -> Made:
     """At a cold start a tenth of the pool stands for the labelled, as at the start of Sinha et al.'s experiments."""
     images = given.train.images()
     labelled = reference_sample(len(images), max(1, len(images) // 10), seed)
-    return {"labelled_score": labelled_score(images, labelled, seed, device=given.device)}, {}
+    return {"labelled_score": labelled_score(images, labelled, seed, device=given.device)}, SharedPart()
 
 
 def learnability(given: Opened) -> Made:
@@ -103,15 +104,19 @@ def learnability(given: Opened) -> Made:
         found = learnability_of_features(given.train, classes, seed=0)
     else:
         found = learnability_of_images(given.train, classes, 0, given.resources)
-    return {"mean": found.mean, "std": found.std}, {}
+    return {"mean": found.mean, "std": found.std}, SharedPart()
 
 
 def orders(given: Opened, orders: Mapping[str, Int64]) -> Made:
     """Published orders, as they were given."""
-    return dict(orders), {"names": sorted(orders)}
+    return dict(orders), SharedPart()
 
 
 def _embedder(given: Opened) -> Embedder:
     from pipeline.embed import Embedder  # torchvision: five seconds that a trial's worker need not wait for
 
-    return Embedder(given.weights, given.stage("pretrain")["arch"], given.device)
+    return Embedder(given.weights, given.stage(Trained).arch, given.device)
+
+
+def _facts(found: KMeansResult) -> SharedPart:
+    return SharedPart(inertia=found.inertia, backend=found.backend, reason=found.reason)

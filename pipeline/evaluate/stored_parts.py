@@ -13,8 +13,8 @@ from pipeline.evaluate.opened import Evaluation, Opened
 from pipeline.evaluate.parts import Parts
 from pipeline.evaluate.scorer import Scores
 from pipeline.evaluate.spec import PUBLISHED
-from pipeline.on_ray.plan import CONFIDENCE
 from pipeline.publish import finished
+from pipeline.results import SharedPart, Trained
 
 COPIES, ORDERS = "copies", "orders"
 VIEWS, LEARNABILITY = "probability_views", {"learnability", "learnability_variability"}
@@ -92,14 +92,14 @@ def _arrays(evaluation: Evaluation, part: str) -> dict[str, Any]:
 def _clusters(given: Opened, space: str, k: int, seed: int) -> Clustering:
     name = clusters_name(space, k, seed)
     arrays = _arrays(given.evaluation, name)
-    done = finished(given.evaluation.store, given.evaluation.folder(name))
-    assert done is not None
-    return Clustering(given.train.ids, **arrays, inertia=done["inertia"], backend=done["backend"], seed=seed)
+    done = finished(given.evaluation.store, given.evaluation.folder(name), SharedPart)
+    assert done is not None and done.inertia is not None and done.backend is not None
+    return Clustering(given.train.ids, **arrays, inertia=done.inertia, backend=done.backend, seed=seed)
 
 
 @lru_cache(maxsize=1)
 def _confidences(given: Opened) -> Any:
-    return given.evaluation.store.read_table(f"{given.stage('pretrain')['files']}/{CONFIDENCE}")
+    return given.evaluation.store.read_table(given.stage(Trained).confidence_file)
 
 
 def _confidence(given: Opened, temperature: float) -> ConfidenceTable:

@@ -5,53 +5,32 @@ Apart from making them, so that who reads them need not load torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import ray.data
 
 from pipeline.artifacts import Float32, Int64, features_of
 from pipeline.cluster.assignment import Chunks
+from pipeline.features import ROWS, gathered, rows_of
 from pipeline.on_ray.session import only_this_machine
+from pipeline.results import Embedded
 from pipeline.storage import Location
 
-_ROWS = 8192
-"""16 MiB of ResNet-18's features."""
 
-
-def embeddings_stream(store: Location, embedded: dict[str, Any]) -> ray.data.Dataset:
+def embeddings_stream(store: Location, embedded: Embedded) -> ray.data.Dataset:
     """Rows of sample_id and features, in no promised order.
 
     Args:
         embedded: the result of the embed stage.
     """
-    return ray.data.read_parquet(store.path(embedded["files"]), filesystem=store.filesystem)
+    return ray.data.read_parquet(store.path(embedded.files), filesystem=store.filesystem)
 
 
-def all_features(store: Location, embedded: dict[str, Any]) -> Float32:
+def all_features(store: Location, embedded: Embedded) -> Float32:
     """The features (N, D) in id order: one array, never two."""
     return gathered(_tables(store, embedded), embedded)
-
-
-def gathered(tables: Iterable[pa.Table], embedded: dict[str, Any]) -> Float32:
-    """The features (N, D) in id order.
-
-    Raises:
-        RuntimeError: a sample is missing from ``tables``, or comes twice.
-    """
-    features = np.empty((embedded["size"], embedded["dimensions"]), np.float32)
-    times = np.zeros(embedded["size"], np.int8)
-    for table in tables:
-        ids = np.asarray(table["sample_id"])
-        features[ids] = features_of(table["features"])
-        np.add.at(times, ids, 1)
-    if (times != 1).any():
-        raise RuntimeError(f"{(times != 1).sum()} of {len(times)} samples do not come exactly once in the embeddings")
-    return features
 
 
 def features_in_id_order(stream: ray.data.Dataset, rows: int) -> Chunks:
@@ -75,16 +54,16 @@ def features_in_id_order(stream: ray.data.Dataset, rows: int) -> Chunks:
     return chunks
 
 
-def features_of_samples(store: Location, embedded: dict[str, Any], ids: Int64) -> Float32:
+def features_of_samples(store: Location, embedded: Embedded, ids: Int64) -> Float32:
     """The features (n, D) of some samples, in the order of their ids (n,).
 
     Reads all ids, and of the features only row groups that hold one of the samples.
     """
-    files, wanted = [name for name, _, _ in store.files(embedded["files"])], pa.array(ids)
+    files, wanted = [name for name, _, _ in store.files(embedded.files)], pa.array(ids)
     if only_this_machine():
-        found = pa.concat_tables(_rows_of(store, f"{embedded['files']}/{name}", wanted) for name in files)
+        found = pa.concat_tables(rows_of(store, f"{embedded.files}/{name}", wanted) for name in files)
     else:
-        look = {"store": store, "folder": embedded["files"], "ids": wanted}
+        look = {"store": store, "folder": embedded.files, "ids": wanted}
         tables = ray.data.from_items([{"file": name} for name in files]).map_batches(
             _rows_of_files, fn_kwargs=look, batch_size=1, batch_format="pyarrow"
         )
@@ -94,26 +73,13 @@ def features_of_samples(store: Location, embedded: dict[str, Any], ids: Int64) -
     return np.asarray(features[np.searchsorted(np.asarray(found["sample_id"]), ids)])
 
 
-def _tables(store: Location, embedded: dict[str, Any]) -> Iterator[pa.Table]:
+def _tables(store: Location, embedded: Embedded) -> Iterator[pa.Table]:
     """All rows, in no promised order."""
     if only_this_machine():
-        yield from store.batches(embedded["files"], ["sample_id", "features"], _ROWS)
+        yield from store.batches(embedded.files, ["sample_id", "features"], ROWS)
     else:
         yield from embeddings_stream(store, embedded).iter_batches(batch_size=None, batch_format="pyarrow")
 
 
 def _rows_of_files(batch: pa.Table, store: Location, folder: str, ids: pa.Array) -> pa.Table:
-    return pa.concat_tables(_rows_of(store, f"{folder}/{name}", ids) for name in batch["file"].to_pylist())
-
-
-def _rows_of(store: Location, file: str, ids: pa.Array) -> pa.Table:
-    """The rows of one file whose sample is among ``ids``; holds a row group."""
-    with store.open(file) as source:
-        parquet = pq.ParquetFile(source)
-        found = [parquet.schema_arrow.empty_table()]
-        for group in range(parquet.num_row_groups):
-            # Not by the group's statistics: where several wrote at a time, the ids in a group may lie far apart.
-            here = pc.is_in(parquet.read_row_group(group, columns=["sample_id"])["sample_id"], ids)
-            if pc.any(here).as_py():
-                found.append(parquet.read_row_group(group).filter(here))
-    return pa.concat_tables(found)
+    return pa.concat_tables(rows_of(store, f"{folder}/{name}", ids) for name in batch["file"].to_pylist())

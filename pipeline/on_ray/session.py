@@ -112,6 +112,16 @@ def gpus() -> int:
     return int(max(have.get("GPU", 0), have.get(AUTOSCALED_GPUS, 0)))
 
 
+def gpus_now() -> int:
+    """GPUs in the cluster as it stands."""
+    return int(ray.cluster_resources().get("GPU", 0))
+
+
+def cpus() -> float:
+    """CPUs in the cluster as it stands."""
+    return float(ray.cluster_resources().get("CPU", 0))
+
+
 def only_this_machine() -> bool:
     """Whether all there is, is the CPU of the one machine that this process runs on."""
     return gpus() == 0 and sum(node["Alive"] for node in ray.nodes()) == 1 and ray.cluster_resources().get("CPU", 0) > 0

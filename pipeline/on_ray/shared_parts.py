@@ -26,6 +26,7 @@ from pipeline.evaluate.spec import TrialSpec
 from pipeline.on_ray.session import gpus, quieten
 from pipeline.progress import Progress
 from pipeline.publish import Stage, claim, finished
+from pipeline.results import SharedPart
 from pipeline.select import STRATEGIES
 from pipeline.select.fresh_clusters import MOST_CLUSTERS
 
@@ -71,7 +72,7 @@ def make_parts(evaluation: Evaluation, parts: Sequence[Part], say: Callable[[str
     for part in parts:
         claim_part(evaluation, part)
     failed: dict[str, str] = {}
-    missing = [part for part in parts if finished(evaluation.store, evaluation.folder(part.name)) is None]
+    missing = [part for part in parts if finished(evaluation.store, evaluation.folder(part.name), SharedPart) is None]
     if not missing:
         return failed
     say(f"{len(missing)} of {len(parts)} shared parts are to be made: features, clusters, scores and the like")
@@ -112,9 +113,9 @@ def fresh_clusters(given: Opened, k: int, seed: int) -> KMeansResult:
     """The K-means that a strategy makes for its budget: the store's, or made now and left there for others."""
     part = _fresh_clusters(k, seed)
     done = _keep(given, part)
-    return KMeansResult(
-        **given.evaluation.arrays(part.name)[0], **{name: done[name] for name in ("inertia", "backend", "reason")}
-    )
+    assert done.inertia is not None and done.backend is not None and done.reason is not None
+    arrays = given.evaluation.arrays(part.name)[0]
+    return KMeansResult(**arrays, inertia=done.inertia, backend=done.backend, reason=done.reason)
 
 
 def _parts_of(evaluation: Evaluation, spec: TrialSpec) -> Iterator[Part]:
@@ -181,11 +182,11 @@ def _make(evaluation: Evaluation, part: Part, on_gpu: bool, *_: Any) -> str:
     return part.name
 
 
-def _keep(given: Opened, part: Part) -> dict[str, Any]:
+def _keep(given: Opened, part: Part) -> SharedPart:
     """Make a part unless it is there; its stage's result."""
     from safetensors.numpy import save
 
-    def work(files: str) -> dict[str, Any]:
+    def work(files: str) -> SharedPart:
         arrays, facts = part.make(given)
         contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
         given.evaluation.store.write_bytes(f"{files}/{ARRAYS}", save(contiguous))
@@ -194,9 +195,9 @@ def _keep(given: Opened, part: Part) -> dict[str, Any]:
     return _stage(given.evaluation, part).run(work, _silent)
 
 
-def _stage(evaluation: Evaluation, part: Part) -> Stage:
+def _stage(evaluation: Evaluation, part: Part) -> Stage[SharedPart]:
     settings = {"images": evaluation.images, "weights": evaluation.weights, **part.settings}
-    return Stage(evaluation.store, evaluation.folder(part.name), settings, "start a new run with --run.")
+    return Stage(evaluation.store, evaluation.folder(part.name), SharedPart, settings, "start a new run with --run.")
 
 
 def _silent(_: str) -> None:

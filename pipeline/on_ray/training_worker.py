@@ -23,10 +23,11 @@ from pipeline.moco.lanes import PIXELS_AT_ONCE
 from pipeline.moco.model import encoder_weights
 from pipeline.moco.resident import ResidentPixels
 from pipeline.moco.train import Pixels, pretrain
-from pipeline.on_ray.plan import CHECKPOINT, CONFIDENCE, HISTORY, KEPT, WEIGHTS, WorkerPlan
 from pipeline.on_ray.session import quieten
 from pipeline.on_ray.stream import WINDOWS_HELD, StreamedPixels
+from pipeline.on_ray.training import CHECKPOINT, KEPT, WorkerPlan
 from pipeline.progress import say
+from pipeline.results import CONFIDENCE, HISTORY, WEIGHTS
 
 
 def train(plan: WorkerPlan) -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from pipeline.config import RunConfig
 from pipeline.evaluate.cells import FIGURES, cells, cells_csv
 from pipeline.evaluate.files import TRIALS
 from pipeline.evaluate.grid import benchmark_specs, published_orders
@@ -21,7 +19,8 @@ from pipeline.evaluate.tables import Table, against_table, saved_table, strategy
 from pipeline.evaluate.trial import TrialResult, run_trial
 from pipeline.on_ray.trials import Trials, rows_of, run_missing
 from pipeline.paper.tables import AGAINST, by_classifier, one_a_query
-from pipeline.publish import run_folder
+from pipeline.run import Run
+from pipeline.stages.ingest import ingested
 from pipeline.storage import Location
 
 ROWS = "trials.parquet"
@@ -47,23 +46,24 @@ class Outcome:
     """Error by trial, of this call."""
 
 
-def run_benchmark(config: RunConfig, store: Location, say: Callable[[str], None]) -> Outcome:
+def benchmark(run: Run) -> Outcome:
     """Run what is not there of the benchmark that ``config`` asks for, and make the tables of all that is there.
 
     Raises:
         InputError: settings that cannot be, or results of other inputs in the same place.
     """
-    settings = config.benchmark
-    evaluation, pool = evaluation_of(config, settings, store)
+    config, store = run.config, run.store
+    settings, pool = config.benchmark, ingested(run)
+    evaluation = evaluation_of(run, settings, pool)
     orders = published_orders(settings, pool)
     specs = {spec.id: spec for spec in benchmark_specs(config, pool, orders)}
-    folder = run_folder(config.run, "benchmark")
+    folder = run.folder("benchmark")
     claim_folder(evaluation, folder)
     # What is not given anew is as it was when this run's benchmark was last called.
     budgets, uniform = ", ".join(map(str, settings.budgets)), f"uniform {settings.uniform}"
-    say(f"{len(specs)} trials of classifier {settings.classifier}: {_counted(specs)}, budgets {budgets}, {uniform}")
-    trials = Trials(evaluation, run_folder(config.run, TRIALS), specs, run_trial, choices=_only_itself)
-    failed = run_missing(trials, orders, settings, say)
+    run.log(f"{len(specs)} trials of classifier {settings.classifier}: {_counted(specs)}, budgets {budgets}, {uniform}")
+    trials = Trials(evaluation, run.folder(TRIALS), specs, run_trial, choices=_only_itself)
+    failed = run_missing(trials, orders, settings, run.log)
     rows = rows_of(trials)
     if rows:
         write_tables(store, folder, rows, settings.dataset or dataset_of(pool.source))

@@ -2,42 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
 
-from pipeline.config import RunConfig
 from pipeline.evaluate.curves import correlation_table, curves_csv, curves_table
 from pipeline.evaluate.cycles import CycleResult, run_cycles
 from pipeline.evaluate.files import CURVES
 from pipeline.evaluate.grid import choices_of, cycle_specs, published_orders
 from pipeline.evaluate.opened import claim_folder, evaluation_of
 from pipeline.on_ray.trials import Trials, rows_of, run_missing
-from pipeline.publish import run_folder
+from pipeline.run import Run
 from pipeline.stages.benchmark import Outcome, write_table
+from pipeline.stages.ingest import ingested
 from pipeline.storage import Location
 
 TABLE = "curves.parquet"
 
 
-def run_all_cycles(config: RunConfig, store: Location, say: Callable[[str], None]) -> Outcome:
+def cycles(run: Run) -> Outcome:
     """Run what is not there of the curves that ``config`` asks for, and make the tables of all that is there.
 
     Raises:
         InputError: settings that cannot be, or results of other inputs in the same place.
     """
-    settings = config.cycles
-    evaluation, pool = evaluation_of(config, settings, store)
+    config, store = run.config, run.store
+    settings, pool = config.cycles, ingested(run)
+    evaluation = evaluation_of(run, settings, pool)
     orders = published_orders(settings, pool)
     specs = {spec.id: spec for spec in cycle_specs(config, pool, orders)}
-    folder = run_folder(config.run, "cycles")
+    folder = run.folder("cycles")
     claim_folder(evaluation, folder)
     first, later = ", ".join(settings.initial), ", ".join(settings.later)
     sizes = f"{settings.start} images, {settings.step} more until {settings.end}"
-    say(f"{len(specs)} curves of classifier {settings.classifier}, {sizes}: first {first}; later {later}")
-    trials = Trials(evaluation, run_folder(config.run, CURVES), specs, run_cycles, choices_of)
-    failed = run_missing(trials, orders, settings, say)
+    run.log(f"{len(specs)} curves of classifier {settings.classifier}, {sizes}: first {first}; later {later}")
+    trials = Trials(evaluation, run.folder(CURVES), specs, run_cycles, choices_of)
+    failed = run_missing(trials, orders, settings, run.log)
     rows = rows_of(trials)
     if rows:
         _write(store, folder, rows)

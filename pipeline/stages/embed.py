@@ -1,146 +1,16 @@
-"""pool + weights -> embeddings: Ray Data, Parquet to Parquet, through a pool of actors.
-
-On one machine without a GPU there is nothing to spread: the driver reads and maps, since it has loaded what other
-processes would each need ten seconds to load, and nothing is copied between processes.
-"""
+"""pool + weights -> features."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
-
-import numpy as np
-import pyarrow as pa
-import ray.data
-
-from pipeline.artifacts import Float32, Int64, PoolManifest, embedding_schema, features_of, images_of
-from pipeline.config import RunConfig
-from pipeline.machine import cores
-from pipeline.on_ray.follow import follow
-from pipeline.on_ray.plan import WEIGHTS
-from pipeline.on_ray.session import gpus, only_this_machine
-from pipeline.progress import Progress
-from pipeline.publish import Stage, run_folder
-from pipeline.storage import Location
-
-_FEWEST_ROWS = 1024
-"""In a file, so that a small pool's features are one."""
-_FILE_BYTES = 512 << 20
-"""Of a file's features, at most: who writes one holds it whole."""
-_FILES_TO_TELL = 50
-"""As many files at least as a large pool's features come in: progress is told by what is written."""
+from pipeline.artifacts import PoolManifest
+from pipeline.on_ray.embedding import embed_pool
+from pipeline.publish import stage_of
+from pipeline.results import Embedded, Trained
+from pipeline.run import Run
 
 
-def run_embed(
-    config: RunConfig, store: Location, pool: PoolManifest, trained: dict[str, Any], say: Callable[[str], None]
-) -> dict[str, Any]:
-    """Embed the pool, or keep what is there.
-
-    Args:
-        trained: the result of pre-training.
-    """
-    stage = Stage(
-        store,
-        run_folder(config.run, "embeddings"),
-        {"pool": pool.fingerprint, "weights": trained["weights"]},
-        "start a new run with --run.",
-        reuse=None if config.reuse is None else run_folder(config.reuse, "embeddings"),
-    )
-    return stage.run(lambda files: _embed(config, store, pool, trained, files, say), say)
-
-
-def _embed(
-    config: RunConfig,
-    store: Location,
-    pool: PoolManifest,
-    trained: dict[str, Any],
-    files: str,
-    say: Callable[[str], None],
-) -> dict[str, Any]:
-    workers = min(config.workers, gpus()) or 1
-    say(f"embed {pool.size} images on {f'{workers} GPU(s)' if gpus() else 'the CPU'}")
-    source, columns = f"{pool.folder}/train", ["sample_id", "image"]
-    shape = (pool.height, pool.width, pool.channels)
-    embedder = (store, f"{trained['files']}/{WEIGHTS}", trained["arch"], shape)
-    rows = rows_of_a_file(config.embed.rows_per_file, pool.size, trained["dimensions"])
-    if only_this_machine():
-        from pipeline.embed import in_lanes, lanes  # torch, see below
-
-        progress, embed, count = Progress("embed", pool.size, say), _EmbedImages(*embedder), lanes()
-        images = store.batches(source, columns, max(1, config.embed.batch_size // count))
-        for part in _gathered(in_lanes(embed, images, count), rows, trained["dimensions"]):
-            progress.advance(by=len(_write(part, store, files)))
-    else:
-        pool_files = ray.data.read_parquet(store.path(source), filesystem=store.filesystem)
-        mapped = pool_files.select_columns(columns).map_batches(
-            _EmbedImages,
-            fn_constructor_args=embedder,
-            compute=ray.data.ActorPoolStrategy(size=workers),
-            # Without a GPU the actors ask for what readers ask for, so that Ray Data lets them read for themselves.
-            **({"num_gpus": 1} if gpus() else {}),
-            batch_size=config.embed.batch_size,
-            batch_format="pyarrow",
-        )
-        written = mapped.map_batches(_write, fn_args=(store, files), batch_size=rows, batch_format="pyarrow")
-        follow(written, "embed", pool.size, say)
-    return {"size": pool.size, "dimensions": trained["dimensions"]}
-
-
-def rows_of_a_file(most: int, size: int, dimensions: int) -> int:
-    """Rows of one file of features: ``most``, or fewer where N = ``size`` is small or D = ``dimensions`` large."""
-    return min(most, max(1, _FILE_BYTES // (4 * dimensions)), max(_FEWEST_ROWS, -(-size // _FILES_TO_TELL)))
-
-
-def _gathered(tables: Iterable[pa.Table], rows: int, dimensions: int) -> Iterator[pa.Table]:
-    """Tables of ``rows`` rows, the last of what is left; one is valid until the next is asked for.
-
-    Copied into one array, and let go before the next is asked for: as torch made them, small results lie scattered
-    among a pass's large arrays, whose memory the next pass then cannot use again (14 MiB for each batch that was kept).
-    """
-    ids, features, filled = np.empty(rows, np.int64), np.empty((rows, dimensions), np.float32), 0
-    coming = iter(tables)
-    while (left := next(coming, None)) is not None:
-        while len(left):
-            part = left.slice(0, rows - filled)
-            place = slice(filled, filled + len(part))
-            ids[place], features[place] = np.asarray(part["sample_id"]), features_of(part["features"])
-            filled, left = place.stop, left.slice(len(part))
-            if filled == rows:
-                yield _table(ids, features)
-                filled = 0
-        part = left = None
-    if filled:
-        yield _table(ids[:filled], features[:filled])
-
-
-def _table(ids: Int64 | pa.ChunkedArray, features: Float32) -> pa.Table:
-    dimensions = features.shape[1]
-    column = pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), dimensions)
-    return pa.table([ids, column], schema=embedding_schema(dimensions))
-
-
-def _write(batch: pa.Table, store: Location, folder: str) -> pa.Table:
-    """One file, named by a sample it holds: a task that Ray runs again writes the same one."""
-    ids = batch["sample_id"]
-    store.write_table(f"{folder}/{ids[0].as_py():012d}.parquet", batch)
-    return pa.table({"sample_id": ids})
-
-
-class _EmbedImages:
-    """One actor: loads the weights once, from the store, and maps batches."""
-
-    def __init__(self, store: Location, weights: str, arch: str, shape: tuple[int, int, int]) -> None:
-        # Here, since only these actors need torch, and not the driver or those who read and write.
-        import torch
-        from safetensors.torch import load
-
-        from pipeline.embed import Embedder
-
-        if not torch.cuda.is_available():
-            torch.set_num_threads(cores())
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._embedder = Embedder(load(store.read_bytes(weights)), arch, device)
-        self._shape = shape
-
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        return _table(batch["sample_id"], self._embedder(images_of(batch["image"], *self._shape)))
+def embed(run: Run, pool: PoolManifest, trained: Trained) -> Embedded:
+    """Embed the pool, or keep what is there. Ray is running."""
+    inputs = {"pool": pool.fingerprint, "weights": trained.weights}
+    stage = stage_of(run, Embedded, inputs, "start a new run with --run.")
+    return stage.run(lambda files: embed_pool(run, pool, trained, files), run.log)

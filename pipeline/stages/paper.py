@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 
 from pipeline.artifacts import Int64, PoolManifest
-from pipeline.config import RunConfig
 from pipeline.data.pool import PoolReader
 from pipeline.evaluate.cycles import CycleResult
 from pipeline.evaluate.files import (
@@ -35,8 +34,11 @@ from pipeline.paper.figures import (
 )
 from pipeline.paper.page import render_paper
 from pipeline.paper.tables import benchmark_tables, cycle_tables
-from pipeline.publish import finished, run_folder
+from pipeline.publish import finished
+from pipeline.results import Clustered, Embedded, Trained
+from pipeline.run import Run, run_folder
 from pipeline.select import PoolView, strategy
+from pipeline.stages.ingest import ingested
 from pipeline.stages.query import pool_view
 from pipeline.stages.report import embedding_map
 from pipeline.storage import Location
@@ -48,23 +50,23 @@ MOST_MARKED = 120
 """Images that a strategy has on a map, at most: more would hide it."""
 
 
-def run_paper_report(config: RunConfig, store: Location, pool: PoolManifest, say: Callable[[str], None]) -> str:
+def paper(run: Run) -> str:
     """Draw the page of what is there now, each time anew: a benchmark goes on. Ray is running.
 
     Returns:
         The page's name on the store.
     """
-    page = run_folder(config.run, PAPER_PAGE)
-    data = paper_data(config, store, pool, say)
-    store.write_bytes(page, render_paper(data).encode())
+    page = run.folder(PAPER_PAGE)
+    run.store.write_bytes(page, render_paper(paper_data(run, ingested(run))).encode())
     return page
 
 
-def paper_data(config: RunConfig, store: Location, pool: PoolManifest, say: Callable[[str], None]) -> PaperData:
+def paper_data(run: Run, pool: PoolManifest) -> PaperData:
     """Everything that the run left, and the commands for the rest."""
-    trials = [TrialResult.from_row(row) for row in rows_in(store, run_folder(config.run, TRIALS))]
-    curves = [CycleResult.from_row(row) for row in rows_in(store, run_folder(config.run, CURVES))]
-    say(f"{len(trials)} trials, {len(curves)} curves of cycles")
+    config, store = run.config, run.store
+    trials = [TrialResult.from_row(row) for row in rows_in(store, run.folder(TRIALS))]
+    curves = [CycleResult.from_row(row) for row in rows_in(store, run.folder(CURVES))]
+    run.log(f"{len(trials)} trials, {len(curves)} curves of cycles")
     dataset = config.benchmark.dataset or dataset_of(pool.source)
     made_by = commands(config, trials, curves, dataset)
     labels = PoolReader(store, pool).labels()
@@ -86,13 +88,15 @@ def paper_data(config: RunConfig, store: Location, pool: PoolManifest, say: Call
         cycles=cycle_figures(curves),
         notes=(*_notes(pool, dataset), *_failures(store, config.run)),
     )
-    return _with_maps(data, config, store)
+    return _with_maps(data, run)
 
 
-def _with_maps(data: PaperData, config: RunConfig, store: Location) -> PaperData:
+def _with_maps(data: PaperData, run: Run) -> PaperData:
     """The maps that the run's finished stages, and its ground-truth map, are enough for."""
-    done = {stage: finished(store, run_folder(config.run, stage)) for stage in ("pretrain", "clusters", "embeddings")}
-    trained, clustered, embedded = done.values()
+    config, store = run.config, run.store
+    trained = finished(store, run.folder(Trained.stage), Trained)
+    clustered = finished(store, run.folder(Clustered.stage), Clustered)
+    embedded = finished(store, run.folder(Embedded.stage), Embedded)
     truth = _learnability(store, config.run)
     maps: list[PoolMap] = []
     features = None

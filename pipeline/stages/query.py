@@ -1,31 +1,30 @@
-"""clusters + confidence -> the order in which to label. Runs where it is called: small columns only, but for
-orders on features, which have them all in memory.
+"""clusters + confidence -> the order in which to label.
+
+Runs where it is called. Only small columns are read, except by orders on features: these hold all features in memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.artifacts import ORDER_SCHEMA, PoolManifest, confidence_at
-from pipeline.config import RunConfig, store_flag
+from pipeline.config import RunConfig
 from pipeline.data.pool import PoolReader
 from pipeline.errors import InputError
 from pipeline.on_ray.embeddings import all_features
-from pipeline.on_ray.plan import CONFIDENCE
 from pipeline.on_ray.session import ray_session
-from pipeline.publish import Stage, run_folder
+from pipeline.publish import stage_of
+from pipeline.results import Clustered, Embedded, Queried, Trained
+from pipeline.run import Run
 from pipeline.select.handoff import label_studio_json, query_csv
 from pipeline.select.pool_view import PoolView
 from pipeline.select.registry import Strategy, strategy
 from pipeline.stages.cluster import read_clustering
 from pipeline.storage import Location
 
-QUERY, ORDER, TASKS = "query.csv", "order.parquet", "query.labelstudio.json"
 HERE = frozenset({"features", "cluster", "distance", "confidence", "variability"})
 """The columns of a pool's view that a run has without labels, pixels or another training."""
 
@@ -64,45 +63,26 @@ def check_query(config: RunConfig, size: int | None = None) -> None:
         )
 
 
-def run_query(
-    config: RunConfig,
-    store: Location,
-    pool: PoolManifest,
-    results: dict[str, dict[str, Any]],
-    say: Callable[[str], None],
-) -> dict[str, Any]:
-    """Order the pool and write the query, or keep what is there.
+def query(run: Run, pool: PoolManifest, trained: Trained, embedded: Embedded, clustered: Clustered) -> Queried:
+    """Order the pool and write the query, or keep what is there."""
+    check_query(run.config, pool.size)
+    inputs = {"clusters": clustered.fingerprint, "confidence": trained.fingerprint}
+    stage = stage_of(run, Queried, inputs, reusable=False)
 
-    Args:
-        results: of the stages, by name: pretrain, embeddings, clusters.
-    """
-    check_query(config, pool.size)
-    settings = config.query
-    stage = Stage(
-        store,
-        run_folder(config.run, "query"),
-        {
-            "clusters": results["clusters"]["fingerprint"],
-            "confidence": results["pretrain"]["fingerprint"],
-            "seed": config.seed,
-            "query.budget": settings.budget,
-            "query.order": settings.order,
-            "query.temperature": settings.temperature,
-            "query.max_budget": settings.max_budget,
-            "query.image_prefix": settings.image_prefix,
-        },
-        f"start a new run that takes over what it can: --run NEW --from {config.run}{store_flag(config)}",
-    )
-    # Where people look for it: the same inputs give the same bytes, whoever writes them.
-    return stage.run(lambda _: _query(config, store, pool, results, stage.folder, say), say)
+    def work(_: str) -> Queried:
+        view = _view(run, pool, trained, embedded, clustered)
+        # Where people look for it: the same inputs give the same bytes, whoever writes them.
+        return _write(run, pool, view, stage.folder)
+
+    return stage.run(work, run.log)
 
 
-def pool_view(store: Location, trained: dict[str, Any], clustered: dict[str, Any], temperature: float) -> PoolView:
+def pool_view(store: Location, trained: Trained, clustered: Clustered, temperature: float) -> PoolView:
     """All that strategies may see, joined by id."""
     clustering = read_clustering(store, clustered)
     # One temperature of several: the others' rows would be most of what a query holds.
     near = ("temperature", temperature * (1 - 1e-8), temperature * (1 + 1e-8))
-    confidence = confidence_at(store.read_table(f"{trained['files']}/{CONFIDENCE}", between=near), temperature)
+    confidence = confidence_at(store.read_table(trained.confidence_file, between=near), temperature)
     assert np.array_equal(clustering.sample_id, confidence.sample_id), "clusters and confidence are of different pools"
     return PoolView(
         sample_id=clustering.sample_id,
@@ -124,25 +104,24 @@ def emitted(order: Strategy, budget: int, max_budget: int | None, size: int) -> 
     return min(max_budget, size)
 
 
-def _query(
-    config: RunConfig,
-    store: Location,
-    pool: PoolManifest,
-    results: dict[str, dict[str, Any]],
-    folder: str,
-    say: Callable[[str], None],
-) -> dict[str, Any]:
-    view = pool_view(store, results["pretrain"], results["clusters"], config.query.temperature)
-    order_by = strategy(config.query.order)
+def _view(run: Run, pool: PoolManifest, trained: Trained, embedded: Embedded, clustered: Clustered) -> PoolView:
+    """All that the order may see."""
+    view = pool_view(run.store, trained, clustered, run.config.query.temperature)
     assert view.confidence is not None
     if unknown := int(np.isnan(view.confidence).sum()):
-        say(
+        run.log(
             f"{unknown} of {pool.size} images were never drawn (training drops what is left of an epoch): no confidence"
         )
-    if "features" in order_by.needs:
-        embedded = results["embeddings"]
-        with ray_session(say, store):
-            view = replace(view, features=all_features(store, embedded))
+    if "features" in strategy(run.config.query.order).needs:
+        with ray_session(run.log, run.store):
+            view = replace(view, features=all_features(run.store, embedded))
+    return view
+
+
+def _write(run: Run, pool: PoolManifest, view: PoolView, folder: str) -> Queried:
+    """Order what the view holds, and write the query's files into ``folder``."""
+    config, store = run.config, run.store
+    order_by = strategy(config.query.order)
     most = emitted(order_by, config.query.budget, config.query.max_budget, pool.size)
     ids = order_by.query(view, most, config.seed)
     # The view is in id order and ids are dense, so an id is its row.
@@ -155,7 +134,8 @@ def _query(
     prefix = config.query.image_prefix
     if prefix is None and folder_of_images != config.ingest.source:
         prefix = folder_of_images
-    store.write_table(f"{folder}/{ORDER}", order)
-    store.write_bytes(f"{folder}/{QUERY}", query_csv(query).encode())
-    store.write_bytes(f"{folder}/{TASKS}", label_studio_json(query, prefix).encode())
-    return {"budget": config.query.budget, "order": config.query.order, "emitted": len(order)}
+    made = Queried(folder=folder, budget=config.query.budget, order=config.query.order, emitted=len(order))
+    store.write_table(made.order_file, order)
+    store.write_bytes(made.query_file, query_csv(query).encode())
+    store.write_bytes(made.tasks_file, label_studio_json(query, prefix).encode())
+    return made

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,54 +14,42 @@ from pipeline.config import RunConfig, store_flag, to_dict
 from pipeline.data.pool import PoolReader
 from pipeline.evaluate.coverage import classes_covered, entropy_bits, random_baseline
 from pipeline.on_ray.embeddings import features_of_samples
-from pipeline.on_ray.plan import HISTORY
-from pipeline.publish import Stage, run_folder
+from pipeline.publish import stage_of
 from pipeline.report.page import ClassStatistics, EmbeddingMap, PoolArrays, QueryRow, ReportData, render
 from pipeline.report.projection import project_2d
+from pipeline.results import Clustered, Embedded, Published, Queried, Reported, Trained
+from pipeline.run import Run
 from pipeline.select.pool_view import PoolView
-from pipeline.stages.query import ORDER, pool_view
+from pipeline.stages.query import pool_view
 from pipeline.storage import Location
 
-PAGE = "report.html"
 _VERSIONS = ("ray", "torch", "torchvision", "numpy", "scikit-learn", "pyarrow", "umap-learn")
 
 
-def run_report(
-    config: RunConfig,
-    store: Location,
-    pool: PoolManifest,
-    results: dict[str, dict[str, Any]],
-    say: Callable[[str], None],
-) -> dict[str, Any]:
-    """Draw the page, or keep what is there.
+def report(
+    run: Run, pool: PoolManifest, trained: Trained, embedded: Embedded, clustered: Clustered, queried: Queried
+) -> Reported:
+    """Draw the page, or keep what is there. Ray is running."""
+    stage = stage_of(run, Reported, {"query": queried.fingerprint}, reusable=False)
 
-    Args:
-        results: of the stages, by name: pretrain, embeddings, clusters, query.
-    """
-    settings = to_dict(config)["report"]
-    stage = Stage(
-        store,
-        run_folder(config.run, "report"),
-        {"query": results["query"]["fingerprint"], **{f"report.{key}": value for key, value in settings.items()}},
-        f"start a new run that takes over what it can: --run NEW --from {config.run}{store_flag(config)}",
-    )
+    def work(_: str) -> Reported:
+        page = render(_report_data(run, pool, trained, embedded, clustered, queried))
+        made = Reported(folder=stage.folder, bytes=len(page))
+        run.store.write_bytes(made.page_file, page.encode())  # one object, where people look for it
+        return made
 
-    def work(_: str) -> dict[str, Any]:
-        page = render(_report_data(config, store, pool, results))
-        store.write_bytes(f"{stage.folder}/{PAGE}", page.encode())  # one object, where people look for it
-        return {"bytes": len(page)}
-
-    return stage.run(work, say)
+    return stage.run(work, run.log)
 
 
 def _report_data(
-    config: RunConfig, store: Location, pool: PoolManifest, results: dict[str, dict[str, Any]]
+    run: Run, pool: PoolManifest, trained: Trained, embedded: Embedded, clustered: Clustered, queried: Queried
 ) -> ReportData:
-    trained, clustered = results["pretrain"], results["clusters"]
+    config, store = run.config, run.store
+    stages: dict[str, Published] = {each.stage: each for each in (trained, embedded, clustered, queried)}
     view = pool_view(store, trained, clustered, config.query.temperature)
     assert view.cluster is not None and view.confidence is not None and view.variability is not None
     asked_for = ("rank", 1, config.query.budget)
-    order = store.read_table(f"{results['query']['folder']}/{ORDER}", between=asked_for).sort_by("rank")
+    order = store.read_table(queried.order_file, between=asked_for).sort_by("rank")
     ids = np.asarray(order["sample_id"])
     reader = PoolReader(store, pool)
     return ReportData(
@@ -79,8 +65,8 @@ def _report_data(
         pool=PoolArrays(view.sample_id, view.cluster, view.confidence, view.variability),
         command=f"hacon select --config {store.show(f'runs/{config.run}/config.yaml')} --run NEW",
         next_command=next_command(config, pool, clustered),
-        embedding=embedding_map(config, store, view, ids, results["embeddings"]),
-        training=store.read_json(f"{trained['files']}/{HISTORY}"),
+        embedding=embedding_map(config, store, view, ids, embedded),
+        training=store.read_json(trained.history_file),
         classes=_class_statistics(config, reader, pool, ids),
         contact_sheet=config.report.contact_sheet,
         settings=to_dict(config),
@@ -88,17 +74,17 @@ def _report_data(
         | {name: version(name) for name in _VERSIONS}
         | {"python": platform.python_version()},
         seeds={"seed": config.seed},
-        stage_seconds={name: result["seconds"] for name, result in results.items()},
-        fingerprints={"pool": pool.fingerprint} | {name: result["fingerprint"] for name, result in results.items()},
+        stage_seconds={name: result.seconds for name, result in stages.items()},
+        fingerprints={"pool": pool.fingerprint} | {name: result.fingerprint for name, result in stages.items()},
         counts={"images": pool.size, "duplicates": pool.duplicates, "rejected": pool.rejected},
-        notes=[*trained["notes"], f"K-means ran on {clustered['backend']}: {clustered['reason']}."],
+        notes=[*trained.notes, f"K-means ran on {clustered.backend}: {clustered.reason}."],
     )
 
 
-def next_command(config: RunConfig, pool: PoolManifest, clustered: dict[str, Any]) -> str:
+def next_command(config: RunConfig, pool: PoolManifest, clustered: Clustered) -> str:
     """Twice the budget, all work taken over, and the same K, or the order would be another."""
     budget = min(2 * config.query.budget, pool.size)
-    more = f"--run {config.run}-more --budget {budget} --set cluster.k={clustered['k']}"
+    more = f"--run {config.run}-more --budget {budget} --set cluster.k={clustered.k}"
     return f"hacon select --from {config.run} {more}{store_flag(config)}"
 
 
@@ -107,7 +93,7 @@ def _query_rows(order: pa.Table) -> list[QueryRow]:
 
 
 def embedding_map(
-    config: RunConfig, store: Location, view: PoolView, ids: np.ndarray, embedded: dict[str, Any]
+    config: RunConfig, store: Location, view: PoolView, ids: np.ndarray, embedded: Embedded
 ) -> EmbeddingMap:
     """Some of the pool, and all of the query (its ``ids``) as far as it goes, in the plane."""
     points = min(config.report.umap_points, len(view.sample_id))

@@ -1,0 +1,212 @@
+"""What the stages of a run leave: one frozen dataclass each, read back from ``done.json``.
+
+The names of a stage's files are known here and nowhere else. N = samples, D = feature dimensions, K = clusters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar, Self
+
+from pipeline.artifacts import PoolManifest
+from pipeline.errors import InputError
+
+WEIGHTS, CONFIDENCE, HISTORY = "weights.safetensors", "confidence.parquet", "history.json"
+CLUSTERS, CENTROIDS = "clusters.parquet", "centroids.parquet"
+QUERY, ORDER, TASKS = "query.csv", "order.parquet", "query.labelstudio.json"
+PAGE = "report.html"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A finished stage. Its work returns the facts; ``publish.Stage`` fills in the fields of this class."""
+
+    stage: ClassVar[str]
+    """The stage's folder below ``runs/<run>``."""
+    job: ClassVar[str]
+    """The command that makes it, and the name by which settings say what they decide."""
+
+    folder: str = ""
+    """The stage's folder on the store."""
+    files: str = ""
+    """The folder of the attempt that was published: its files are in it."""
+    fingerprint: str = ""
+    """SHA-256 of the settings and of the inputs' fingerprints."""
+    seconds: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The inverse of ``to_dict``; facts of another version that nobody asks for are passed over.
+
+        Raises:
+            InputError: a fact is missing, so another version made it.
+        """
+        try:
+            return cls(**{each.name: values[each.name] for each in fields(cls)})
+        except KeyError as missing:
+            raise InputError(
+                f"'{values.get('folder', cls.stage)}' does not say its {missing}: another version of hacon made it; "
+                "start a new run with --run."
+            ) from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ingested(Published):
+    """A pool."""
+
+    stage: ClassVar[str] = "pool"
+    job: ClassVar[str] = "ingest"
+
+    manifest: PoolManifest
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {**super().to_dict(), "manifest": self.manifest.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The inverse of ``to_dict``."""
+        return super().from_dict({**values, "manifest": PoolManifest.from_dict(values["manifest"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained(Published):
+    """An encoder and every sample's confidence."""
+
+    stage: ClassVar[str] = "pretrain"
+    job: ClassVar[str] = "pretrain"
+
+    weights: str
+    """SHA-256 of the weights' file."""
+    dimensions: int
+    """D."""
+    arch: str
+    loss: float
+    """Of the last epoch."""
+    fitted: dict[str, Any]
+    """The settings of pre-training as they were fitted to the pool."""
+    notes: list[str]
+    """What was chosen down to fit the pool, in words."""
+
+    @property
+    def weights_file(self) -> str:
+        """Of the query encoder, safetensors."""
+        return f"{self.files}/{WEIGHTS}"
+
+    @property
+    def confidence_file(self) -> str:
+        """Parquet of ``CONFIDENCE_SCHEMA``."""
+        return f"{self.files}/{CONFIDENCE}"
+
+    @property
+    def history_file(self) -> str:
+        """Metrics of every epoch, JSON."""
+        return f"{self.files}/{HISTORY}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedded(Published):
+    """Unit-norm features (N, D), as Parquet files of ``embedding_schema`` in ``files``."""
+
+    stage: ClassVar[str] = "embeddings"
+    job: ClassVar[str] = "embed"
+
+    size: int
+    """N."""
+    dimensions: int
+    """D."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clustered(Published):
+    """K clusters of the pool."""
+
+    stage: ClassVar[str] = "clusters"
+    job: ClassVar[str] = "cluster"
+
+    k: int
+    inertia: float
+    backend: str
+    """What ran: cuml or sklearn."""
+    reason: str
+    """Why that one, in words."""
+    seed: int
+
+    @property
+    def clusters_file(self) -> str:
+        """Parquet of ``CLUSTER_SCHEMA``."""
+        return f"{self.files}/{CLUSTERS}"
+
+    @property
+    def centroids_file(self) -> str:
+        """Parquet of one column, (K, D)."""
+        return f"{self.files}/{CENTROIDS}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Queried(Published):
+    """The order in which to label. Its files lie in ``folder``, where people look for them."""
+
+    stage: ClassVar[str] = "query"
+    job: ClassVar[str] = "query"
+
+    budget: int
+    order: str
+    """The strategy's name."""
+    emitted: int
+    """Rows of the order's file."""
+
+    @property
+    def query_file(self) -> str:
+        """The images to label, CSV."""
+        return f"{self.folder}/{QUERY}"
+
+    @property
+    def order_file(self) -> str:
+        """Parquet of ``ORDER_SCHEMA``: the query, and what comes after it."""
+        return f"{self.folder}/{ORDER}"
+
+    @property
+    def tasks_file(self) -> str:
+        """The query as Label Studio's tasks, JSON."""
+        return f"{self.folder}/{TASKS}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reported(Published):
+    """The page."""
+
+    stage: ClassVar[str] = "report"
+    job: ClassVar[str] = "report"
+
+    bytes: int
+
+    @property
+    def page_file(self) -> str:
+        """HTML."""
+        return f"{self.folder}/{PAGE}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedPart(Published):
+    """Arrays that trials of an evaluation share; of a clustering with its facts."""
+
+    stage: ClassVar[str] = "evaluation"
+    job: ClassVar[str] = "benchmark"
+
+    inertia: float | None = None
+    backend: str | None = None
+    reason: str | None = None
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Facts that are not there are none."""
+        return super().from_dict({"inertia": None, "backend": None, "reason": None, **values})
+
+
+STAGES: tuple[type[Published], ...] = (Trained, Embedded, Clustered, Queried, Reported)
+"""Of a run, each built on those before it."""
