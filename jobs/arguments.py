@@ -13,7 +13,7 @@ from pipeline.config import RunConfig, check, override, to_dict
 from pipeline.errors import InputError
 from pipeline.presets import PRESETS, preset
 from pipeline.progress import say
-from pipeline.run import Run
+from pipeline.run import Run, saved_config
 from pipeline.storage import Location, open_store
 
 Job = Callable[[Run], None]
@@ -164,25 +164,12 @@ def configure(arguments: dict[str, Any]) -> tuple[RunConfig, Location]:
     return config, store
 
 
-def saved_config(store: Location, run: str | None) -> dict[str, Any] | None:
-    """The settings that a run was saved with, less what belongs to one call; None where there is no such run."""
-    saved = None if run is None else store.read_yaml(f"runs/{run}/config.yaml")
-    return None if saved is None else {**saved, "run": run, "store": store.uri, "reuse": None}
-
-
 def _build(name: str | None, base: dict[str, Any], values: dict[str, Any]) -> RunConfig:
     begun = base.get("preset")
     if name and begun and name != begun:
         raise InputError(f"--preset {name} and a settings file that began as preset '{begun}'; keep one of the two.")
     start = preset(str(name or begun or "small"))
     return override(override(start, {**base, "preset": start.preset}), values)
-
-
-def save_config(run: Run, *, first: bool = False) -> None:
-    """Beside the results, in a form that --config reads. ``first``: only where the run has none yet."""
-    if first and run.store.is_file(run.folder("config.yaml")):
-        return
-    _write_config(run, to_dict(run.config))
 
 
 def check_taken_as_it_is(run: Run) -> None:
@@ -196,17 +183,6 @@ def check_taken_as_it_is(run: Run) -> None:
                     f"Run '{config.run}' has {group}.{name}={then}, now it is {now[group][name]}; an evaluation takes "
                     "a run as it is: leave it out, or start a new run with --run."
                 )
-
-
-def save_group(run: Run, group: str) -> None:
-    """One group of settings into those that the run was saved with."""
-    saved = run.store.read_yaml(run.folder("config.yaml")) or to_dict(run.config)
-    _write_config(run, {**saved, group: to_dict(run.config)[group]})
-
-
-def _write_config(run: Run, values: dict[str, Any]) -> None:
-    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-    run.store.write_bytes(run.folder("config.yaml"), text.encode())
 
 
 def run_job(name: str, job: Job, argv: Sequence[str] | None, **instead: Job) -> int:

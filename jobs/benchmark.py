@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from jobs.arguments import check_taken_as_it_is, run_job, save_group
+from jobs.arguments import check_taken_as_it_is, run_job
 from pipeline.config import this_run
 from pipeline.evaluate.files import FAILED
 from pipeline.run import Run
@@ -19,7 +19,7 @@ def benchmark_job(run: Run) -> None:
     """
     check_taken_as_it_is(run)
     found = benchmark(run)
-    save_group(run, "benchmark")
+    run.save_group("benchmark")
     failures = f"\n  {len(found.failed)} failed  {run.store.show(f'{found.folder}/{FAILED}')}" if found.failed else ""
     print(
         f"\n{found.trials} trials\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from jobs.arguments import run_job, save_config
+from jobs.arguments import run_job
 from pipeline.config import this_run
 from pipeline.on_ray.session import ray_session
 from pipeline.publish import required
@@ -21,7 +21,7 @@ def cluster_job(run: Run) -> None:
     with ray_session(run.log, run.store):
         check_backend(run)
         clustered = cluster(run, embedded)
-    save_config(run)
+    run.save()
     print(
         f"\n{clustered.k} clusters by {clustered.backend}\n"
         f"  {run.store.show(clustered.folder)}\nNext:\n  hacon query {this_run(run.config)} --budget B"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from jobs.arguments import check_taken_as_it_is, run_job, save_group
+from jobs.arguments import check_taken_as_it_is, run_job
 from pipeline.config import this_run
 from pipeline.evaluate.files import FAILED
 from pipeline.run import Run
@@ -19,7 +19,7 @@ def cycles_job(run: Run) -> None:
     """
     check_taken_as_it_is(run)
     found = cycles(run)
-    save_group(run, "cycles")
+    run.save_group("cycles")
     failures = f"\n  {len(found.failed)} failed  {run.store.show(f'{found.folder}/{FAILED}')}" if found.failed else ""
     print(
         f"\n{found.trials} curves\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from jobs.arguments import run_job, save_config
+from jobs.arguments import run_job
 from pipeline.config import this_run
 from pipeline.on_ray.session import ray_session
 from pipeline.publish import required
@@ -20,7 +20,7 @@ def embed_job(run: Run) -> None:
     trained = required(run, Trained)
     with ray_session(run.log, run.store):
         embedded = embed(run, ingested(run), trained)
-    save_config(run)
+    run.save()
     print(
         f"\n{embedded.size} embeddings of {embedded.dimensions} dimensions\n"
         f"  {run.store.show(embedded.files)}\nNext:\n  hacon cluster {this_run(run.config)} --budget B"

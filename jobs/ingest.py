@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from jobs.arguments import run_job, save_config
+from jobs.arguments import run_job
 from pipeline.config import this_run
 from pipeline.data.catalogue import checked
 from pipeline.on_ray.session import ray_session
@@ -18,7 +18,7 @@ def ingest_job(run: Run) -> None:
     checked(run.config.ingest)  # bad settings are told at once, before Ray starts
     with ray_session(run.log, run.store):
         pool = ingest(run)
-    save_config(run)
+    run.save()
     print(
         f"\nPool {pool.name}: {pool.size} images, "
         f"{pool.duplicates} duplicates and {pool.rejected} unreadable left out\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from jobs.arguments import run_job, save_config
+from jobs.arguments import run_job
 from pipeline.config import this_run
 from pipeline.on_ray.session import ray_session
 from pipeline.run import Run
@@ -18,7 +18,7 @@ def pretrain_job(run: Run) -> None:
     with ray_session(run.log, run.store):
         check_workers(run)
         trained = pretrain(run, ingested(run))
-    save_config(run)
+    run.save()
     print(
         f"\nTrained to a loss of {trained.loss:.3f}\n"
         f"  {run.store.show(trained.folder)}\nNext:\n  hacon embed {this_run(run.config)}"

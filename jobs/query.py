@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from jobs.arguments import run_job, save_config
+from jobs.arguments import run_job
 from pipeline.config import this_run
 from pipeline.publish import required
 from pipeline.results import Clustered, Embedded, Trained
@@ -19,7 +19,7 @@ def query_job(run: Run) -> None:
     check_query(run.config)
     stages = required(run, Trained), required(run, Embedded), required(run, Clustered)
     queried = query(run, ingested(run), *stages)
-    save_config(run)
+    run.save()
     print(
         f"\n{queried.budget} images to label first, {queried.order}\n"
         f"  {run.store.show(queried.query_file)}\nNext:\n  hacon report {this_run(run.config)}"

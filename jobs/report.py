@@ -9,10 +9,10 @@ from jobs.arguments import run_job
 from pipeline.on_ray.session import ray_session
 from pipeline.publish import required
 from pipeline.results import Clustered, Embedded, Queried, Trained
-from pipeline.run import Run
+from pipeline.run import Run, next_command
 from pipeline.stages.ingest import ingested
 from pipeline.stages.paper import paper
-from pipeline.stages.report import next_command, report
+from pipeline.stages.report import report
 
 
 def report_job(run: Run) -> None:
@@ -24,7 +24,7 @@ def report_job(run: Run) -> None:
         page = report(run, pool, trained, embedded, clustered, queried)
     print(
         f"\nThe report\n  {run.store.show(page.page_file)}\n"
-        f"To go on labelling where this query ends:\n  {next_command(run.config, pool, clustered)}"
+        f"To go on labelling where this query ends:\n  {next_command(run.config, pool.size, clustered.k)}"
     )
 
 

@@ -116,6 +116,13 @@ class Location:
             if info.is_file and not info.base_name.startswith(_TEMPORARY)
         )
 
+    def folders(self, name: str = "") -> list[str]:
+        """Names of the folders right below folder ``name``, sorted."""
+        selector = pafs.FileSelector(self.path(name), allow_not_found=True)
+        return sorted(
+            info.base_name for info in self.filesystem.get_file_info(selector) if info.type == pafs.FileType.Directory
+        )
+
     def walk(self, name: str = "") -> Iterator[tuple[str, int, int]]:
         """As ``files``, but one at a time and in no promised order: for folders of many millions."""
         base = self.path(name)
@@ -210,6 +217,10 @@ class Location:
     def write_json(self, name: str, value: Any) -> None:
         """``write_bytes`` of ``value`` as JSON."""
         self.write_bytes(name, _json_bytes(value))
+
+    def write_yaml(self, name: str, value: Any) -> None:
+        """``write_bytes`` of ``value`` as YAML."""
+        self.write_bytes(name, yaml.safe_dump(value, sort_keys=False, allow_unicode=True).encode())
 
     def write_table(self, name: str, table: pa.Table) -> None:
         """``write_tables`` of one."""

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pipeline import __version__
 from pipeline.artifacts import ORDER_SCHEMA, PoolManifest
-from pipeline.config import RunConfig, store_flag, to_dict
+from pipeline.config import RunConfig, to_dict
 from pipeline.data.pool import PoolReader
 from pipeline.evaluate.coverage import classes_covered, entropy_bits, random_baseline
 from pipeline.on_ray.embeddings import features_of_samples
@@ -18,7 +18,7 @@ from pipeline.publish import stage_of
 from pipeline.report.page import ClassStatistics, EmbeddingMap, PoolArrays, QueryRow, ReportData, render
 from pipeline.report.projection import project_2d
 from pipeline.results import Clustered, Embedded, Published, Queried, Reported, Trained
-from pipeline.run import Run
+from pipeline.run import Run, next_command
 from pipeline.select.pool_view import PoolView
 from pipeline.stages.query import pool_view
 from pipeline.storage import Location
@@ -64,7 +64,7 @@ def _report_data(
         images=reader.images(ids[: config.report.contact_sheet]),
         pool=PoolArrays(view.sample_id, view.cluster, view.confidence, view.variability),
         command=f"hacon select --config {store.show(f'runs/{config.run}/config.yaml')} --run NEW",
-        next_command=next_command(config, pool, clustered),
+        next_command=next_command(config, pool.size, clustered.k),
         embedding=embedding_map(config, store, view, ids, embedded),
         training=store.read_json(trained.history_file),
         classes=_class_statistics(config, reader, pool, ids),
@@ -79,13 +79,6 @@ def _report_data(
         counts={"images": pool.size, "duplicates": pool.duplicates, "rejected": pool.rejected},
         notes=[*trained.notes, f"K-means ran on {clustered.backend}: {clustered.reason}."],
     )
-
-
-def next_command(config: RunConfig, pool: PoolManifest, clustered: Clustered) -> str:
-    """Twice the budget, all work taken over, and the same K, or the order would be another."""
-    budget = min(2 * config.query.budget, pool.size)
-    more = f"--run {config.run}-more --budget {budget} --set cluster.k={clustered.k}"
-    return f"hacon select --from {config.run} {more}{store_flag(config)}"
 
 
 def _query_rows(order: pa.Table) -> list[QueryRow]:

@@ -1,0 +1,69 @@
+"""THE MAIN FLOW: from a pool of images to a ranked query and the page that explains it.
+
+    ingest    images anywhere        -> pool            Parquet, decoded and resized once
+    pretrain  pool                   -> weights, confidence of every image
+    embed     pool, weights          -> features
+    cluster   features               -> K clusters that stand for classes
+    query     clusters, confidence   -> the order in which to label: query.csv
+    report    everything             -> report.html
+
+A stage that is done is kept. A setting that was changed is an error that names it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.artifacts import PoolManifest
+from pipeline.data.catalogue import checked
+from pipeline.moco.fit import check_splits, fit_to_pool
+from pipeline.on_ray.session import ray_session
+from pipeline.results import Clustered, Queried, Reported
+from pipeline.run import Run
+from pipeline.stages.cluster import check_backend, cluster, clusters_for
+from pipeline.stages.embed import embed
+from pipeline.stages.ingest import ingest
+from pipeline.stages.pretrain import check_workers, pretrain
+from pipeline.stages.query import check_query, query
+from pipeline.stages.report import report
+from pipeline.stages.warm_up import warm_up
+
+
+@dataclass(frozen=True)
+class Selected:
+    """What people ask for of a finished run."""
+
+    pool: PoolManifest
+    clustered: Clustered
+    queried: Queried
+    reported: Reported
+
+
+def select(run: Run) -> Selected:
+    """All six stages in one go. What can be known to fail is looked for first, before anything is computed.
+
+    Raises:
+        InputError: settings, images or a store that cannot be; names the remedy.
+    """
+    config = run.config
+    checked(config.ingest)
+    check_splits(config.pretrain, config.workers)
+    check_query(config)
+    importing, compiling = warm_up()
+    with ray_session(run.log, run.store):
+        importing.join()
+        check_backend(run)
+        check_workers(run)
+        pool = ingest(run)
+        check_query(config, pool.size)
+        clusters_for(config, pool.size)
+        fit_to_pool(config.pretrain, pool.size, config.workers)
+        run.save(first=True)  # from here on a run that was killed goes on with --run alone
+        trained = pretrain(run, pool)
+        embedded = embed(run, pool, trained)
+        compiling.join()
+        clustered = cluster(run, embedded)
+        queried = query(run, pool, trained, embedded, clustered)
+        reported = report(run, pool, trained, embedded, clustered, queried)
+        run.save()
+    return Selected(pool, clustered, queried, reported)
