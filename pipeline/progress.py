@@ -16,6 +16,10 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
+def silent(_: str) -> None:
+    """In place of ``say`` where nothing is to be said."""
+
+
 def duration(seconds: float) -> str:
     """Seconds as a person says them: "40 s", "3.5 min", "2.1 h"."""
     if seconds < 100:

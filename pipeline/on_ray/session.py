@@ -15,6 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.errors import InputError
 from pipeline.machine import cores
+from pipeline.progress import silent
 from pipeline.storage import Location
 
 AUTOSCALED_GPUS = "autoscaled_gpus"
@@ -43,7 +44,12 @@ def ray_session(say: Callable[[str], None], store: Location | None = None) -> It
         embedded = "RAY_ADDRESS" not in os.environ
         arguments = _embedded() if embedded else {"runtime_env": {"env_vars": _QUIET}}
         # In every process: Ray's libraries tell a terminal more than it can hold; all of it is in Ray's log files.
-        ray.init(logging_level=logging.ERROR, logging_config=ray.LoggingConfig(log_level="ERROR"), **arguments)
+        ray.init(
+            logging_level=logging.ERROR,
+            logging_config=ray.LoggingConfig(log_level="ERROR"),
+            log_to_driver=say is not silent,
+            **arguments,
+        )
         say(f"Ray {ray.__version__}: {'embedded, ' if embedded else ''}{_resources()}")
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False

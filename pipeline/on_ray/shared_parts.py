@@ -24,7 +24,7 @@ from pipeline.evaluate.opened import FEATURES, Evaluation, Opened, opened
 from pipeline.evaluate.scorer import COPIES
 from pipeline.evaluate.spec import TrialSpec
 from pipeline.on_ray.session import gpus, quieten
-from pipeline.progress import Progress
+from pipeline.progress import Progress, silent
 from pipeline.publish import Stage, claim, finished
 from pipeline.results import SharedPart
 from pipeline.select import STRATEGIES
@@ -192,13 +192,9 @@ def _keep(given: Opened, part: Part) -> SharedPart:
         given.evaluation.store.write_bytes(f"{files}/{ARRAYS}", save(contiguous))
         return facts
 
-    return _stage(given.evaluation, part).run(work, _silent)
+    return _stage(given.evaluation, part).run(work, silent)  # that hundreds of parts were kept is no news
 
 
 def _stage(evaluation: Evaluation, part: Part) -> Stage[SharedPart]:
     settings = {"images": evaluation.images, "weights": evaluation.weights, **part.settings}
     return Stage(evaluation.store, evaluation.folder(part.name), SharedPart, settings, "start a new run with --run.")
-
-
-def _silent(_: str) -> None:
-    """That hundreds of parts were kept is no news."""

@@ -60,7 +60,7 @@ def train(plan: WorkerPlan, workers: int, notes: list[str], say: Callable[[str],
     while True:
         try:
             with _ctrl_c_ends_it():
-                _fit(plan, workers)
+                _fit(plan, workers, say)
             break
         except TrainingFailedError as error:
             if (refused := bad_input(error)) is not None:
@@ -76,7 +76,7 @@ def train(plan: WorkerPlan, workers: int, notes: list[str], say: Callable[[str],
     return Trained(**kept, arch=task.config.arch, loss=history[-1]["loss"], fitted=fitted, notes=notes)
 
 
-def _fit(plan: WorkerPlan, workers: int) -> None:
+def _fit(plan: WorkerPlan, workers: int, say: Callable[[str], None]) -> None:
     from ray.train import LoggingConfig, ScalingConfig
     from ray.train import RunConfig as TrainRunConfig
     from ray.train.torch import TorchTrainer
@@ -86,7 +86,7 @@ def _fit(plan: WorkerPlan, workers: int) -> None:
     in_this_process = workers == 1 and only_this_machine()
     TorchTrainer(
         _worker,
-        train_loop_config={"plan": plan},
+        train_loop_config={"plan": plan, "say": say if in_this_process else None},
         scaling_config=ScalingConfig(
             num_workers=0 if in_this_process else workers, use_gpu=gpus() > 0, resources_per_worker=resources
         ),
@@ -124,4 +124,4 @@ def _worker(settings: dict[str, Any]) -> None:
     # Here, so that Ray Train's controller, which passes this function on, need not load all of it.
     from pipeline.on_ray.training_worker import train
 
-    train(settings["plan"])
+    train(settings["plan"], settings["say"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import ray.train
@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save
 
 from pipeline import device as devices
-from pipeline import dist
+from pipeline import dist, progress
 from pipeline.artifacts import CONFIDENCE_SCHEMA, fingerprint
 from pipeline.checkpoint import Checkpoint, CheckpointWriter
 from pipeline.data.pool import PoolReader
@@ -26,16 +26,19 @@ from pipeline.moco.train import Pixels, pretrain
 from pipeline.on_ray.session import quieten
 from pipeline.on_ray.stream import WINDOWS_HELD, StreamedPixels
 from pipeline.on_ray.training import CHECKPOINT, KEPT, WorkerPlan
-from pipeline.progress import say
 from pipeline.results import CONFIDENCE, HISTORY, WEIGHTS
 
 
-def train(plan: WorkerPlan) -> None:
-    """Train from the last checkpoint to the end; the first worker writes what later stages read."""
+def train(plan: WorkerPlan, say: Callable[[str], None] | None = None) -> None:
+    """Train from the last checkpoint to the end; the first worker writes what later stages read.
+
+    Args:
+        say: of the driver, where this is its process; else Ray carries what is printed to it.
+    """
     quieten()
     if not torch.cuda.is_available():
         torch.set_num_threads(max(1, cores() // ray.train.get_context().get_local_world_size()))
-    context = _StoreContext(plan)
+    context = _StoreContext(plan, say or progress.say)
     with _pixels(plan, context) as pixels:
         final = pretrain(plan.task, pixels, context)
     context.finish()
@@ -50,11 +53,12 @@ class _StoreContext:
     goes on from it however it is started again, with any number of workers.
     """
 
-    def __init__(self, plan: WorkerPlan) -> None:
+    def __init__(self, plan: WorkerPlan, say: Callable[[str], None]) -> None:
         self.device = ray.train.torch.get_device()
         self._store, self._file = plan.store, f"{plan.folder}/{CHECKPOINT}"
         self._writer = CheckpointWriter(lambda: self._store.writing(self._file))
         self._looked_at: Checkpoint | None = None
+        self._say = say
 
     def epochs_done(self) -> int:
         """Of the checkpoint that ``restore`` will give, though another job may put a later one in its place."""
@@ -85,9 +89,9 @@ class _StoreContext:
         self._writer.finish()
 
     def say(self, text: str) -> None:
-        """The first worker speaks; Ray carries its output to the driver."""
+        """The first worker speaks."""
         if dist.rank() == 0:
-            say(text)
+            self._say(text)
 
 
 @contextlib.contextmanager

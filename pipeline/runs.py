@@ -1,0 +1,234 @@
+"""What runs a store holds, how far each is, who builds on whom; and removing one with what is only its own.
+
+Everything is read from the store, without Ray: the settings that a run saved and what its stages published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pipeline.config import RunConfig, override, this_run
+from pipeline.data.catalogue import pool_name
+from pipeline.errors import InputError
+from pipeline.publish import finished
+from pipeline.results import STAGES, Clustered, Embedded, Ingested, Published, Queried
+from pipeline.run import CONFIG, next_command, run_folder, saved_config
+from pipeline.storage import Location
+
+DELETED = "deleted.json"
+"""Marks a run that is gone but for stages that other runs build on."""
+
+
+@dataclass(frozen=True)
+class StageState:
+    """One stage of a run."""
+
+    stage: str
+    state: str
+    """finished, begun (at work, or broken off), or none."""
+    when: str | None = None
+    """UTC, of the last file written; ISO 8601."""
+    seconds: float | None = None
+    run: str | None = None
+    """Whose files it uses: this run's, or those of the one that it was taken over from."""
+
+
+@dataclass(frozen=True)
+class RunState:
+    """One run of a store."""
+
+    run: str
+    state: str
+    """finished, or the first stage that is not."""
+    when: str | None
+    """UTC, of the last file written; ISO 8601."""
+    images: int | None
+    pool: str | None
+    budget: int | None
+    order: str | None
+    bytes: int
+    """Below the run's own folder; pools are apart."""
+    builds_on: tuple[str, ...]
+    needed_by: tuple[str, ...]
+    """Runs that build on this one."""
+    next: str
+    """The command that goes on."""
+    stages: tuple[StageState, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What deleting a run takes away."""
+
+    run: str
+    folders: tuple[str, ...]
+    """On the store, in the order of deletion."""
+    kept: dict[str, tuple[str, ...]]
+    """Stages that stay, and the runs that build on each."""
+    files: int
+    bytes: int
+
+
+def list_runs(store: Location) -> list[RunState]:
+    """Every run of the store, by name; runs that were deleted are left out."""
+    names = _names(store)
+    uses = {name: _uses(store, name) for name in names}
+    return [_state(store, name, uses) for name in names]
+
+
+def run_state(store: Location, run: str) -> RunState:
+    """One run.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    _check_there(store, run)
+    uses = {name: _uses(store, name) for name in _names(store)}
+    return _state(store, run, uses)
+
+
+def removal_of(store: Location, run: str) -> Removal:
+    """What ``remove`` would take away: what no other run uses.
+
+    That is the run's stages, its pool, and stages of runs that were deleted before and that only this one built on.
+
+    Raises:
+        InputError: there is no such run.
+    """
+    _check_there(store, run)
+    others = {name: _uses(store, name) for name in _names(store) if name != run}
+    wanted = {folder: tuple(name for name, folders in others.items() if folder in folders) for folder in _used(others)}
+    own = [run_folder(run, name) for name in store.folders(f"runs/{run}")]
+    kept = {folder: wanted[folder] for folder in own if folder in wanted}
+    left = [
+        folder
+        for folder in _uses(store, run)
+        if folder not in own and folder not in wanted and _deleted(store, _run_of(folder))
+    ]
+    pool, pools = _pool(store, run), {_pool(store, name) for name in others}
+    # A run that does not say what its pool is may use any.
+    pool_folders = [] if pool is None or pools & {pool, None} else [f"pools/{pool}"]
+    # Last stages first, so that a deletion that is broken off leaves a run that can go on.
+    order = {f"runs/{run}/{kind.stage}": place for place, kind in enumerate(STAGES)}
+    going = sorted((each for each in own if each not in kept), key=lambda folder: -order.get(folder, len(order)))
+    folders = (*going, *left, *pool_folders)
+    listed = [size for folder in folders for _, size, _ in store.files(folder)]
+    return Removal(run, folders, kept, len(listed), sum(listed))
+
+
+def remove(store: Location, removal: Removal) -> None:
+    """Delete what ``removal_of`` found. Broken off, it can be asked for again."""
+    for folder in removal.folders:
+        store.delete_file(f"{folder}/done.json")  # first: nobody may take half a stage for a whole one
+        store.delete_folder(folder)
+    if removal.kept:
+        store.write_json(f"runs/{removal.run}/{DELETED}", {"kept": removal.kept})
+        store.delete_file(run_folder(removal.run, CONFIG))
+    else:
+        store.delete_folder(f"runs/{removal.run}")
+    for run in {_run_of(folder) for folder in removal.folders if folder.startswith("runs/")}:
+        if _deleted(store, run) and not store.folders(f"runs/{run}"):
+            store.delete_folder(f"runs/{run}")
+
+
+def _names(store: Location) -> list[str]:
+    return [name for name in store.folders("runs") if not _deleted(store, name)]
+
+
+def _deleted(store: Location, run: str) -> bool:
+    """A run of a deleted one's name that was begun since is not deleted."""
+    return store.is_file(run_folder(run, DELETED)) and not store.is_file(run_folder(run, CONFIG))
+
+
+def _check_there(store: Location, run: str) -> None:
+    names = _names(store)
+    if run not in names:
+        have = f"there are {', '.join(names)}" if names else "it has none"
+        raise InputError(f"There is no run '{run}' on '{store.show()}'; {have}.")
+
+
+def _results(store: Location, run: str) -> Iterator[tuple[type[Published], Published | None]]:
+    for kind in STAGES:
+        yield kind, finished(store, run_folder(run, kind.stage), kind)
+
+
+def _uses(store: Location, run: str) -> list[str]:
+    """Folders of stages that a run's results lie in, its own and others'."""
+    return [done.folder for _, done in _results(store, run) if done is not None]
+
+
+def _used(uses: dict[str, list[str]]) -> list[str]:
+    return sorted({folder for folders in uses.values() for folder in folders})
+
+
+def _run_of(folder: str) -> str:
+    return folder.split("/")[1]
+
+
+def _config(store: Location, run: str) -> RunConfig | None:
+    """None where it has none yet, or one that this version cannot read."""
+    try:
+        saved = saved_config(store, run)
+        return None if saved is None else override(RunConfig(), saved)
+    except InputError:
+        return None
+
+
+def _pool(store: Location, run: str) -> str | None:
+    config = _config(store, run)
+    return None if config is None or not config.ingest.source else pool_name(config.ingest)
+
+
+def _state(store: Location, run: str, uses: dict[str, list[str]]) -> RunState:
+    files = store.files(f"runs/{run}")
+    results = dict(_results(store, run))
+    stages = tuple(_stage(run, kind, done, files) for kind, done in results.items())
+    config = _config(store, run)
+    embedded, queried, clustered = results[Embedded], results[Queried], results[Clustered]
+    assert embedded is None or isinstance(embedded, Embedded)
+    assert queried is None or isinstance(queried, Queried)
+    assert clustered is None or isinstance(clustered, Clustered)
+    pool = _pool(store, run)
+    ingested = None if pool is None else finished(store, f"pools/{pool}", Ingested)
+    size = embedded.size if embedded else ingested.manifest.size if ingested else None
+    unfinished = next((each.stage for each in stages if each.state != "finished"), None)
+    config = config or RunConfig(run=run, store=store.uri)
+    if unfinished is None and size is not None and clustered is not None:
+        after = next_command(config, size, clustered.k)
+    else:
+        after = f"hacon select {this_run(config)}"
+    return RunState(
+        run=run,
+        state="finished" if unfinished is None else unfinished,
+        when=_when(files),
+        images=size,
+        pool=pool,
+        budget=queried.budget if queried else None,
+        order=queried.order if queried else None,
+        bytes=sum(size for _, size, _ in files),
+        builds_on=tuple(sorted({_run_of(folder) for folder in uses[run]} - {run})),
+        needed_by=tuple(name for name, folders in uses.items() if name != run and run in map(_run_of, folders)),
+        next=after,
+        stages=stages,
+    )
+
+
+def _stage(run: str, kind: type[Published], done: Published | None, files: list[tuple[str, int, int]]) -> StageState:
+    mine = [each for each in files if each[0].startswith(f"{kind.stage}/")]
+    if done is None:
+        return StageState(kind.stage, "begun" if mine else "none", _when(mine))
+    return StageState(kind.stage, "finished", _when(mine), done.seconds, _run_of(done.folder))
+
+
+def _when(files: list[tuple[str, int, int]]) -> str | None:
+    """Of the file that was written last."""
+    if not files:
+        return None
+    return datetime.fromtimestamp(max(time for _, _, time in files) / 1e9, UTC).isoformat(timespec="seconds")
