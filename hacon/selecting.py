@@ -17,7 +17,7 @@ from pipeline.artifacts import Int64, Uint8
 from pipeline.config import check, override, to_dict
 from pipeline.presets import preset as preset_of
 from pipeline.progress import silent
-from pipeline.run import Run
+from pipeline.run import ARRAYS, Run
 from pipeline.storage import Location, open_store
 
 _DIGITS = 12
@@ -98,8 +98,8 @@ def select(
     from pipeline.stages.select import select as run_all  # Ray: five seconds
 
     done = run_all(Run(config, place, log or silent))
-    order = place.read_table(done.queried.order_file, ["rank", "key"], between=("rank", 1, budget)).sort_by("rank")
-    keys = tuple(order["key"].to_pylist())
+    chosen = place.read_table(done.queried.order_file, ["rank", "key"], between=("rank", 1, budget)).sort_by("rank")
+    keys = tuple(chosen["key"].to_pylist())
     rows = None if array is None else np.array([int(key) for key in keys], np.int64)
     return Query(rows, keys, place.show(done.reported.page_file), name, place, done.queried.order_file)
 
@@ -128,11 +128,12 @@ def _written(store: Location, images: Uint8, labels: ArrayLike | str | None) -> 
     for array in arrays:
         digest.update(f"{array.dtype} {array.shape} ".encode())
         digest.update(array.data)
-    name = f"arrays/array-{digest.hexdigest()[:_DIGITS]}.npz"
+    short = digest.hexdigest()[:_DIGITS]
+    name = f"{ARRAYS}/{short}/array-{short}.npz"
     if not store.is_file(name):
         with store.writing(name) as path, path.open("wb") as file:
             np.savez(file, **dict(zip(("train_images", "train_labels"), arrays, strict=False)))  # type: ignore[arg-type]
-    return f"s3://{store.path(name)}" if store.is_s3 else store.path(name)
+    return store.address(name)
 
 
 def _labels(labels: ArrayLike | str, size: int) -> NDArray[Any]:

@@ -28,7 +28,13 @@ JOBS = {
     "report": "everything -> one HTML page",
     "benchmark": "strategies x budgets x seeds -> the paper's tables",
     "cycles": "first x later strategies -> curves of active learning",
+    "runs": "what a store holds: how far each run is, and what is next",
+    "status": "how far one run is, stage by stage",
+    "delete": "remove a run with what is only its own",
 }
+
+UPKEEP = ("runs", "status", "delete")
+"""Those that look after a store: no settings, flags of their own (``jobs.upkeep``)."""
 
 _FLAGS = {
     "run": "run",
@@ -87,16 +93,17 @@ settings
 """
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Says what is wrong in one sentence, like all other bad input, without the usage above it."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise InputError."""
         raise InputError(f"{message}; see {self.prog} --help")
 
 
 def parser(name: str) -> argparse.ArgumentParser:
     """The flags of one job."""
-    parse = _Parser(
+    parse = Parser(
         prog=f"hacon {name}",
         description=JOBS[name],
         epilog=_EPILOG,

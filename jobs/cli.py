@@ -6,7 +6,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from jobs.arguments import JOBS, parser
+from jobs.arguments import JOBS, UPKEEP, parser
 
 
 def usage() -> str:
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"hacon: there is no job '{arguments[0]}'; choose one of {', '.join(JOBS)}.", file=sys.stderr)
         return 2
     # Imported here, so that help answers at once.
-    if {"-h", "--help"} & set(arguments[1:]):
+    if {"-h", "--help"} & set(arguments[1:]) and arguments[0] not in UPKEEP:
         parser(arguments[0]).print_help()
         return 0
     job = importlib.import_module(f"jobs.{arguments[0]}")

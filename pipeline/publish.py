@@ -89,11 +89,13 @@ class Stage(Generic[Result]):
         """The published result, or that of the run to take over from, if any."""
         done = self._done(self.folder)
         if done is not None:
+            check_there(self.store, self.folder, done)
             say(f"kept what is there: {self.store.show(self.folder)}")
             return done
         if self.reuse is not None and self.store.read_json(f"{self.reuse}/settings.json") == dict(self.settings):
             done = self._done(self.reuse)
             if done is not None:
+                check_there(self.store, self.reuse, done)
                 say(f"taken over from {self.store.show(done.folder)}")
                 return self._publish(done, say)
         return None
@@ -175,7 +177,17 @@ def required(run: Run, kind: type[Result]) -> Result:
             f"Run '{config.run}' has no finished {kind.stage} on '{run.store.show()}'; "
             f"first: hacon {job}{taken} {this_run(config)}"
         )
+    check_there(run.store, run.folder(kind.stage), result)
     return result
+
+
+def check_there(store: Location, folder: str, result: Published) -> None:
+    """Raise InputError where ``folder`` took over a result of another run that is gone."""
+    if result.folder != folder and not store.exists(result.files):
+        raise InputError(
+            f"'{store.show(folder)}' was taken over from '{store.show(result.folder)}', which is gone; "
+            "start a new run with --run."
+        )
 
 
 def _files(result: Published | None) -> str | None:

@@ -10,6 +10,9 @@ from pipeline.config import RunConfig, store_flag, to_dict
 from pipeline.storage import Location
 
 CONFIG = "config.yaml"
+"""A run's settings, in its folder."""
+ARRAYS = "arrays"
+"""The store's folder for arrays that were given in Python, each in a folder of its own."""
 
 
 @dataclass(frozen=True)

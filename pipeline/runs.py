@@ -15,7 +15,7 @@ from pipeline.data.catalogue import pool_name
 from pipeline.errors import InputError
 from pipeline.publish import finished
 from pipeline.results import STAGES, Clustered, Embedded, Ingested, Published, Queried
-from pipeline.run import CONFIG, next_command, run_folder, saved_config
+from pipeline.run import ARRAYS, CONFIG, next_command, run_folder, saved_config
 from pipeline.storage import Location
 
 DELETED = "deleted.json"
@@ -112,13 +112,14 @@ def removal_of(store: Location, run: str) -> Removal:
         for folder in _uses(store, run)
         if folder not in own and folder not in wanted and _deleted(store, _run_of(folder))
     ]
-    pool, pools = _pool(store, run), {_pool(store, name) for name in others}
-    # A run that does not say what its pool is may use any.
-    pool_folders = [] if pool is None or pools & {pool, None} else [f"pools/{pool}"]
+    needed = [_inputs(store, name) for name in others]
+    unused = {*(_inputs(store, run) or ())}.difference(*(each or () for each in needed))
+    # A run that does not say what it was made of may be made of anything.
+    inputs = [] if None in needed else sorted(unused)
     # Last stages first, so that a deletion that is broken off leaves a run that can go on.
     order = {f"runs/{run}/{kind.stage}": place for place, kind in enumerate(STAGES)}
     going = sorted((each for each in own if each not in kept), key=lambda folder: -order.get(folder, len(order)))
-    folders = (*going, *left, *pool_folders)
+    folders = (*going, *left, *inputs)
     listed = [size for folder in folders for _, size, _ in store.files(folder)]
     return Removal(run, folders, kept, len(listed), sum(listed))
 
@@ -179,6 +180,16 @@ def _config(store: Location, run: str) -> RunConfig | None:
         return None if saved is None else override(RunConfig(), saved)
     except InputError:
         return None
+
+
+def _inputs(store: Location, run: str) -> list[str] | None:
+    """Folders of the store that a run was made of: its pool, and an array that was given in Python; None: unknown."""
+    config = _config(store, run)
+    if config is None or not config.ingest.source:
+        return None
+    arrays = f"npz:{store.address(ARRAYS)}/"
+    below = config.ingest.source.removeprefix(arrays) if config.ingest.source.startswith(arrays) else None
+    return [f"pools/{pool_name(config.ingest)}", *([] if below is None else [f"{ARRAYS}/{below.partition('/')[0]}"])]
 
 
 def _pool(store: Location, run: str) -> str | None:

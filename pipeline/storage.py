@@ -88,11 +88,13 @@ class Location:
         """The file system's path of ``name`` (slashes between folders) below this location."""
         return f"{self.root}/{name}" if name else self.root
 
+    def address(self, name: str = "") -> str:
+        """``name`` below this location as anybody can open it: an absolute path or an S3 address."""
+        return f"s3://{self.path(name)}" if self.is_s3 else self.path(name)
+
     def show(self, name: str = "") -> str:
         """``name`` below this location as a person would write it: a path or an S3 address."""
-        path = self.path(name)
-        if self.is_s3:
-            return f"s3://{path}"
+        path = self.address(name)
         here = Path.cwd()
         return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
