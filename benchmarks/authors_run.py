@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
+from pipeline.on_ray.plan import CONFIDENCE
 from scipy.stats import spearmanr
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
@@ -23,7 +24,6 @@ from pipeline.artifacts import Float32, Float64, Int64, confidence_at
 from pipeline.cluster import kmeans
 from pipeline.cluster.umap2d import umap2d
 from pipeline.on_ray.embeddings import all_features
-from pipeline.on_ray.plan import CONFIDENCE
 from pipeline.on_ray.session import ray_session
 from pipeline.publish import finished, run_folder
 from pipeline.select import PoolView, hard_to_contrast, strategy

@@ -18,13 +18,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from pipeline.on_ray.plan import CHECKPOINT
 
 from benchmarks.measure import Row, alternate, ratio
 from benchmarks.pool import images, small_task
 from benchmarks.training_step import ResidentTraining
 from pipeline.checkpoint import CheckpointWriter
 from pipeline.machine import cores
-from pipeline.on_ray.plan import CHECKPOINT
 from pipeline.storage import Location
 
 GOAL = 0.02

@@ -166,10 +166,10 @@ def _ran(folder: str, size: int) -> Ran:
 
 def prepare(folder: str, size: int) -> None:
     """The .npz, and what a training would have left: weights and a confidence table."""
+    from pipeline.on_ray.plan import CONFIDENCE, HISTORY, WEIGHTS
     from safetensors.torch import save
 
     from pipeline.moco.model import build_encoder
-    from pipeline.on_ray.plan import CONFIDENCE, HISTORY, WEIGHTS
 
     os.makedirs(folder)
     with (

@@ -122,6 +122,7 @@ def _query_peak(folder: str, size: int) -> int:
 def write_columns(folder: str, size: int) -> None:
     """What the query reads: a pool's keys, clusters, confidences."""
     from pipeline.on_ray.plan import CONFIDENCE
+
     from pipeline.stages.cluster import CENTROIDS
     from pipeline.stages.cluster import CLUSTERS as CLUSTERS_FILE
 

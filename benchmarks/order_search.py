@@ -20,6 +20,7 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from pipeline.on_ray.plan import CONFIDENCE
 from scipy.stats import rankdata
 from sklearn.neighbors import NearestNeighbors
 
@@ -32,7 +33,6 @@ from pipeline.evaluate.coverage import classes_covered, entropy_bits
 from pipeline.evaluate.metrics import balanced_accuracy, macro_auc_with_chance, quality
 from pipeline.evaluate.opened import evaluation_of, opened
 from pipeline.evaluate.samples import EvaluationData
-from pipeline.on_ray.plan import CONFIDENCE
 from pipeline.select import PoolView, strategy
 from pipeline.select.facility_location import lazy_greedy
 from pipeline.select.fresh_clusters import largest_first

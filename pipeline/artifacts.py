@@ -7,6 +7,8 @@ Row order in a file never changes a result: every table is put in ``sample_id`` 
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -166,6 +168,11 @@ def by_sample_id(table: pa.Table) -> pa.Table:
     return table if (ids[1:] > ids[:-1]).all() else table.sort_by("sample_id")
 
 
+def matching_temperature(wanted: float, have: Iterable[float]) -> float | None:
+    """The one of ``have`` that is ``wanted`` up to rounding, or None."""
+    return next((each for each in have if math.isclose(each, wanted, rel_tol=1e-9)), None)
+
+
 def confidence_at(table: pa.Table, temperature: float) -> ConfidenceTable:
     """The rows of one temperature, in ``sample_id`` order.
 
@@ -173,10 +180,10 @@ def confidence_at(table: pa.Table, temperature: float) -> ConfidenceTable:
         ValueError: the table has no such temperature.
     """
     have = np.asarray(table["temperature"])
-    rows = np.isclose(have, temperature, rtol=1e-9, atol=0)
-    if not rows.any():
-        raise ValueError(f"no confidence at temperature {temperature}; there is {sorted(set(have.tolist()))}")
-    part = by_sample_id(table.filter(pa.array(rows)))
+    known = np.unique(have).tolist()
+    if (near := matching_temperature(temperature, known)) is None:
+        raise ValueError(f"no confidence at temperature {temperature}; there is {known}")
+    part = by_sample_id(table.filter(pa.array(have == near)))
     columns = {name: np.asarray(part[name]) for name in part.column_names if name != "temperature"}
     return ConfidenceTable(temperature=float(temperature), **columns)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class InputError(Exception):
     """The caller gave something that cannot work.
@@ -9,3 +12,10 @@ class InputError(Exception):
     The message is one sentence that names the thing and the remedy. The command line prints it
     without a traceback and exits with code 2.
     """
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str = "", *, cutoff: float = 0.6) -> str:
+    """The second half of a sentence about a name that is not known: the closest known one, or ``otherwise``."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
+    return f"did you mean '{close[0]}'?" if close else otherwise or f"choose one of {', '.join(known)}."

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import replace
 
 from pipeline.config import PretrainConfig, QueryConfig, RunConfig
-from pipeline.errors import InputError
+from pipeline.errors import InputError, did_you_mean
 
 
 def medmnist() -> RunConfig:
@@ -74,7 +73,5 @@ def preset(name: str) -> RunConfig:
         InputError: there is none of that name.
     """
     if name not in PRESETS:
-        close = difflib.get_close_matches(name, PRESETS, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else f"choose one of {', '.join(PRESETS)}."
-        raise InputError(f"There is no preset '{name}'; {hint}")
+        raise InputError(f"There is no preset '{name}'; {did_you_mean(name, PRESETS)}")
     return PRESETS[name]()

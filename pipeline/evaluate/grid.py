@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.artifacts import Int64, PoolManifest
+from pipeline.artifacts import Int64, PoolManifest, matching_temperature
 from pipeline.config import RunConfig, TrialsConfig
-from pipeline.errors import InputError
+from pipeline.errors import InputError, did_you_mean
 from pipeline.evaluate.cycles import CycleSpec
 from pipeline.evaluate.spec import PUBLISHED, RANDOM_COVERED, TrialSpec, grid
 from pipeline.select import STRATEGIES, strategy
@@ -127,9 +126,7 @@ def _known(names: Sequence[str], orders: Iterable[str]) -> list[str]:
     known = [RANDOM_COVERED, *STRATEGIES, *orders]
     for name in names:
         if name not in known:
-            close = difflib.get_close_matches(name, [ALL, *known], n=1)
-            hint = f"did you mean '{close[0]}'?" if close else f"choose of {', '.join([ALL, *known])}."
-            raise InputError(f"There is no strategy '{name}'; {hint}")
+            raise InputError(f"There is no strategy '{name}'; {did_you_mean(name, [ALL, *known])}")
     return list(dict.fromkeys(names))
 
 
@@ -156,12 +153,12 @@ def _impossible(spec: TrialSpec, pool: PoolManifest, orders: Mapping[str, Int64]
 def _temperature(config: RunConfig, settings: TrialsConfig) -> float:
     wanted = config.query.temperature if settings.temperature is None else settings.temperature
     have = config.pretrain.confidence_temperatures
-    near = [each for each in have if np.isclose(each, wanted, rtol=1e-9, atol=0)]
-    if not near:
+    near = matching_temperature(wanted, have)
+    if near is None:
         raise InputError(
             f"The temperature {wanted} is not accumulated in pre-training; choose one of {', '.join(map(str, have))}."
         )
-    return near[0]
+    return near
 
 
 def _clusters(settings: TrialsConfig, pool: PoolManifest) -> int | None:

@@ -99,6 +99,11 @@ def _fit(plan: WorkerPlan, workers: int, say: Callable[[str], None]) -> None:
     ).fit()
 
 
+def drop_checkpoint(store: Location, folder: str) -> None:
+    """Delete what a finished training would have gone on from; ``folder`` is its stage's."""
+    store.delete_file(f"{folder}/{CHECKPOINT}")
+
+
 def _checkpointed(plan: WorkerPlan) -> int | None:
     """When the last checkpoint was written, if there is one."""
     times = [time for name, _, time in plan.store.files(plan.folder) if name == CHECKPOINT]

@@ -8,7 +8,7 @@ from pipeline.errors import InputError
 from pipeline.moco.fit import fit_to_pool
 from pipeline.moco.task import PretrainTask
 from pipeline.on_ray.session import cpus, gpus, gpus_now
-from pipeline.on_ray.training import WORKER_CPUS, WorkerPlan, train
+from pipeline.on_ray.training import WORKER_CPUS, WorkerPlan, drop_checkpoint, train
 from pipeline.publish import Stage, stage_of
 from pipeline.results import Trained
 from pipeline.run import Run
@@ -23,7 +23,11 @@ def pretrain(run: Run, pool: PoolManifest) -> Trained:
     def work(files: str) -> Trained:
         return train(WorkerPlan(task, run.store, pool, stage.folder, files), run.config.workers, notes, run.log)
 
-    return stage.run(work, run.log)
+    trained = stage.run(work, run.log)
+    if not run.config.pretrain.keep_checkpoint:
+        # With optimizer and queue it is three quarters of a run. Only what another run took over has none here.
+        drop_checkpoint(run.store, stage.folder)
+    return trained
 
 
 def pretrain_stage(run: Run, pool: PoolManifest) -> tuple[Stage[Trained], PretrainTask, list[str]]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from pipeline.artifacts import ORDER_SCHEMA, PoolManifest, confidence_at
+from pipeline.artifacts import ORDER_SCHEMA, PoolManifest, confidence_at, matching_temperature
 from pipeline.config import RunConfig
 from pipeline.data.pool import PoolReader
 from pipeline.errors import InputError
@@ -55,7 +55,7 @@ def check_query(config: RunConfig, size: int | None = None) -> None:
     if size is not None and budget > size:
         raise InputError(f"The budget is {budget}, and the pool has only {size} images; choose at most {size}.")
     temperatures = config.pretrain.confidence_temperatures
-    if not any(np.isclose(config.query.temperature, each, rtol=1e-9, atol=0) for each in temperatures):
+    if matching_temperature(config.query.temperature, temperatures) is None:
         have = ", ".join(map(str, temperatures))
         raise InputError(
             f"query.temperature={config.query.temperature} is not accumulated in pre-training; choose one of {have}, "

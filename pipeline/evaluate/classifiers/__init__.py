@@ -6,11 +6,10 @@ MoCo weights), ``paper`` and ``csval`` (Inception-ResNet-v2 with Table 5's and t
 
 from __future__ import annotations
 
-import difflib
 from typing import Protocol
 
 from pipeline.artifacts import Float64
-from pipeline.errors import InputError
+from pipeline.errors import InputError, did_you_mean
 from pipeline.evaluate.classifiers.probe import fit_probe
 from pipeline.evaluate.classifiers.resources import Resources
 from pipeline.evaluate.classifiers.settings import NETWORK_SETTINGS, NetworkSettings, network_settings
@@ -45,9 +44,7 @@ class Fitted(Protocol):
 def check_classifier(name: str) -> None:
     """Raise InputError where there is no classifier of that name."""
     if name not in CLASSIFIERS:
-        close = difflib.get_close_matches(name, CLASSIFIERS, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else f"choose one of {', '.join(CLASSIFIERS)}."
-        raise InputError(f"There is no classifier '{name}'; {hint}")
+        raise InputError(f"There is no classifier '{name}'; {did_you_mean(name, CLASSIFIERS)}")
 
 
 def fit(

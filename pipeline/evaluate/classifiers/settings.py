@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,5 @@ def network_settings(name: str) -> NetworkSettings:
         InputError: there are none of that name.
     """
     if name not in NETWORK_SETTINGS:
-        close = difflib.get_close_matches(name, NETWORK_SETTINGS, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else f"choose one of {', '.join(NETWORK_SETTINGS)}."
-        raise InputError(f"There are no network settings '{name}'; {hint}")
+        raise InputError(f"There are no network settings '{name}'; {did_you_mean(name, NETWORK_SETTINGS)}")
     return NETWORK_SETTINGS[name]()

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from pipeline.on_ray.plan import CHECKPOINT, WorkerPlan
 
 from pipeline.artifacts import PoolManifest
 from pipeline.checkpoint import Checkpoint
 from pipeline.config import PretrainConfig
 from pipeline.moco.task import PretrainTask
-from pipeline.on_ray.plan import CHECKPOINT, WorkerPlan
 from pipeline.storage import Location
 
 

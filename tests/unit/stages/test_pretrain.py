@@ -7,12 +7,12 @@ import signal
 from pathlib import Path
 
 import pytest
+from pipeline.on_ray.plan import CHECKPOINT, HISTORY, KEPT, WorkerPlan
 
 from pipeline.artifacts import PoolManifest
 from pipeline.config import PretrainConfig, RunConfig
 from pipeline.errors import InputError
 from pipeline.moco.task import PretrainTask
-from pipeline.on_ray.plan import CHECKPOINT, HISTORY, KEPT, WorkerPlan
 from pipeline.on_ray.session import AUTOSCALED_GPUS
 from pipeline.stages import pretrain
 from pipeline.stages.pretrain import check_workers
