@@ -12,7 +12,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from pipeline.on_ray.plan import WorkerPlan
 
 from pipeline import dist
 from pipeline.artifacts import PoolManifest, image_column, pool_schema
@@ -21,6 +20,7 @@ from pipeline.data.sampler import BLOCK, Sampler
 from pipeline.moco.resident import ResidentPixels
 from pipeline.moco.task import PretrainTask
 from pipeline.moco.train import Pixels, parts_of_batch
+from pipeline.on_ray.training import WorkerPlan
 from pipeline.storage import Location
 
 SHAPE = (4, 5, 3)

@@ -13,6 +13,10 @@ from pipeline.artifacts import LABEL_SCHEMA, PoolManifest
 from pipeline.config import BenchmarkConfig, RunConfig, override
 from pipeline.errors import InputError
 from pipeline.evaluate.opened import Evaluation, claim_folder, evaluation_of
+from pipeline.progress import silent
+from pipeline.results import Embedded, Ingested, Trained
+from pipeline.run import Run
+from pipeline.stages.ingest import ingested
 from pipeline.storage import Location
 
 CONFIG = override(RunConfig(), {"run": "r", "ingest.source": "digits"})
@@ -41,13 +45,17 @@ def store(tmp_path: Path) -> Location:
         _write_labels(store, split, [0, 1, 1, 0][:size])
     digests = [bytes([number]) * 32 for number in range(3)]
     store.write_table(f"{MANIFEST.folder}/test/0.parquet", pa.table({"sample_id": [0, 1, 2], "sha256": digests}))
-    store.write_json("runs/r/pretrain/done.json", {"weights": "w"})
-    store.write_json("runs/r/embeddings/done.json", {"fingerprint": "e"})
+    trained = Trained(
+        folder="runs/r/pretrain", weights="w", dimensions=2, arch="resnet18", loss=1.0, fitted={}, notes=[]
+    )
+    store.write_json("runs/r/pretrain/done.json", trained.to_dict())
+    embedded = Embedded(folder="runs/r/embeddings", fingerprint="e", size=4, dimensions=2)
+    store.write_json("runs/r/embeddings/done.json", embedded.to_dict())
     return store
 
 
 def _write_pool(store: Location, manifest: PoolManifest) -> None:
-    store.write_json("pools/digits/done.json", {"manifest": manifest.to_dict()})
+    store.write_json("pools/digits/done.json", Ingested(manifest=manifest).to_dict())
 
 
 def _write_labels(store: Location, split: str, labels: list[int]) -> None:
@@ -56,7 +64,8 @@ def _write_labels(store: Location, split: str, labels: list[int]) -> None:
 
 
 def _of(store: Location, settings: BenchmarkConfig | None = None) -> Evaluation:
-    return evaluation_of(CONFIG, settings or BenchmarkConfig(), store)[0]
+    run = Run(CONFIG, store, silent)
+    return evaluation_of(run, settings or BenchmarkConfig(), ingested(run))
 
 
 def test_labels_test_images_and_weights_are_the_inputs(store: Location) -> None:

@@ -70,7 +70,7 @@ def test_what_is_named_is_taken_as_it_is() -> None:
         ({"budgets": "5", "strategies": "authors:hrd"}, "There is no strategy 'authors:hrd'; did you mean 'authors:ha"),
         (
             {"budgets": "5", "strategies": "xyzzy"},
-            "There is no strategy 'xyzzy'; choose of all, random_covered, hard-to",
+            "There is no strategy 'xyzzy'; choose one of all, random_covered, hard-to",
         ),
         ({"budgets": "7", "strategies": "random_covered"}, "A budget of 7 cannot cover 8 classes; leave out random_"),
         (

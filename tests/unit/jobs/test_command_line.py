@@ -11,10 +11,12 @@ import pytest
 import yaml
 
 from jobs import arguments, cli
-from jobs.arguments import check_taken_as_it_is, configure, parser, save_config, save_group
+from jobs.arguments import check_taken_as_it_is, configure, parser
 from pipeline.config import RunConfig, override, to_dict
 from pipeline.errors import InputError
 from pipeline.presets import preset
+from pipeline.progress import silent
+from pipeline.run import Run
 from pipeline.storage import Location, open_store
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -395,7 +397,7 @@ def saved() -> RunConfig:
         preset("medmnist"),
         {"run": "night-1", "reuse": "night-0", "ingest.source": "digits", "query.budget": 20, "pretrain.epochs": 3},
     )
-    save_config(config, open_store("hacon-store"))
+    Run(config, open_store("hacon-store"), silent).save()
     return config
 
 
@@ -419,7 +421,7 @@ def test_another_run_lends_its_settings_and_is_taken_over_from(saved: RunConfig,
 
 
 def test_a_run_of_its_own_comes_before_the_one_it_takes_over_from(saved: RunConfig) -> None:
-    save_config(override(preset("small"), {"run": "night-2", "seed": 9}), open_store("hacon-store"))
+    Run(override(preset("small"), {"run": "night-2", "seed": 9}), open_store("hacon-store"), silent).save()
     config = configured("--from", "night-1", "--run", "night-2")
     assert (config.seed, config.preset, config.reuse) == (9, "small", "night-1")
 
@@ -439,9 +441,11 @@ def test_a_saved_configuration_makes_a_new_run_of_the_same_settings(saved: RunCo
 
 def test_an_evaluation_takes_a_run_as_it_is(saved: RunConfig) -> None:
     store = open_store("hacon-store")
-    check_taken_as_it_is(configured("--run", "night-1", "--set", "benchmark.seeds=9", "query.temperature=0.2"), store)
+    check_taken_as_it_is(
+        Run(configured("--run", "night-1", "--set", "benchmark.seeds=9", "query.temperature=0.2"), store, silent)
+    )
     with pytest.raises(InputError) as caught:
-        check_taken_as_it_is(configured("--run", "night-1", "--set", "pretrain.epochs=4"), store)
+        check_taken_as_it_is(Run(configured("--run", "night-1", "--set", "pretrain.epochs=4"), store, silent))
     assert str(caught.value) == (
         "Run 'night-1' has pretrain.epochs=3, now it is 4; an evaluation takes a run as it is: leave it out, or start "
         "a new run with --run."
@@ -450,13 +454,13 @@ def test_an_evaluation_takes_a_run_as_it_is(saved: RunConfig) -> None:
 
 def test_an_evaluation_saves_its_own_settings_alone(saved: RunConfig, here: Path) -> None:
     changed = override(saved, {"benchmark.seeds": 9, "query.temperature": 0.2, "cycles.trials": 2})
-    save_group(changed, open_store("hacon-store"), "benchmark")
+    Run(changed, open_store("hacon-store"), silent).save_group("benchmark")
     text = (here / "hacon-store/runs/night-1/config.yaml").read_text()
     assert yaml.safe_load(text) == to_dict(override(saved, {"benchmark.seeds": 9}))
 
 
 def test_settings_are_saved_and_lent_on_s3_too(make_bucket: Callable[[], str]) -> None:
     uri = f"s3://{make_bucket()}/hacon"
-    save_config(override(preset("small"), {"run": "a", "store": uri, "seed": 6}), open_store(uri))
+    Run(override(preset("small"), {"run": "a", "store": uri, "seed": 6}), open_store(uri), silent).save()
     config = configured("--store", uri, "--run", "a")
     assert (config.seed, config.store) == (6, uri)

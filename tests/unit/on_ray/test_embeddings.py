@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.artifacts import embedding_schema
-from pipeline.on_ray.embeddings import _rows_of
+from pipeline.features import rows_of
 from pipeline.storage import Location
 
 FEATURES = np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32)
@@ -30,8 +30,8 @@ def test_features_are_read_only_where_a_wanted_sample_lies(tmp_path: Path, monke
 
     monkeypatch.setattr(pq.ParquetFile, "read_row_group", counted)
     wanted = np.sort(ids[[3, 71, 79]])
-    found = _rows_of(Location(str(tmp_path)), "0.parquet", pa.array(wanted)).sort_by("sample_id")
+    found = rows_of(Location(str(tmp_path)), "0.parquet", pa.array(wanted)).sort_by("sample_id")
     assert read == [0, 7]
     assert found["sample_id"].to_pylist() == wanted.tolist()
     assert np.array_equal(np.array(found["features"].to_pylist(), np.float32), FEATURES[wanted])
-    assert len(_rows_of(Location(str(tmp_path)), "0.parquet", pa.array([100]))) == 0
+    assert len(rows_of(Location(str(tmp_path)), "0.parquet", pa.array([100]))) == 0

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from pipeline.on_ray.plan import CHECKPOINT, WorkerPlan
 
 from pipeline.artifacts import PoolManifest
 from pipeline.checkpoint import Checkpoint
 from pipeline.config import PretrainConfig
 from pipeline.moco.task import PretrainTask
+from pipeline.on_ray.training import CHECKPOINT, WorkerPlan
+from pipeline.progress import silent
 from pipeline.storage import Location
 
 
@@ -22,7 +23,7 @@ def test_stream_and_training_begin_at_the_same_checkpoint(tmp_path: Path, monkey
     monkeypatch.setattr("ray.train.torch.get_device", lambda: torch.device("cpu"))
     manifest = PoolManifest("p", "test", "pool", 9, 4, 4, 3, {"train": 9}, None, 0, 0, "")
     task = PretrainTask(PretrainConfig(), 9, 3, 0, 9)
-    context = _StoreContext(WorkerPlan(task, Location(str(tmp_path)), manifest, "pretrain", "files"))
+    context = _StoreContext(WorkerPlan(task, Location(str(tmp_path)), manifest, "pretrain", "files"), silent)
     assert context.epochs_done() == 0 and context.restore() is None
     (tmp_path / "pretrain").mkdir()
     for epochs in (2, 3):

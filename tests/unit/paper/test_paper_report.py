@@ -17,8 +17,11 @@ from pipeline.evaluate.paper import dataset_of
 from pipeline.evaluate.spec import TrialSpec
 from pipeline.evaluate.trial import TrialResult
 from pipeline.presets import preset
+from pipeline.progress import silent
 from pipeline.report import figures
-from pipeline.stages.paper import paper_data, run_paper_report
+from pipeline.results import Clustered, Ingested, SharedPart, Trained
+from pipeline.run import Run
+from pipeline.stages.paper import paper, paper_data
 from pipeline.storage import Location
 from tests.unit.report.reading import Page, assert_loads_nothing
 
@@ -50,8 +53,18 @@ def config(**values: Any) -> RunConfig:
     return override(preset("small"), {"run": "night-1", **values})
 
 
+def run_in(store: Location) -> Run:
+    return Run(config(), store, silent)
+
+
 def gathered(store: Location, pool: PoolManifest) -> Any:
-    return paper_data(config(), store, pool, lambda text: None)
+    return paper_data(run_in(store), pool)
+
+
+def page_of(store: Location, pool: PoolManifest) -> str:
+    """The page of the pool that the run's settings name."""
+    store.write_json("pools/digits/done.json", Ingested(manifest=pool).to_dict())
+    return paper(Run(override(config(), {"ingest.source": "digits"}), store, silent))
 
 
 def put_trials(store: Location) -> None:
@@ -68,12 +81,12 @@ def put_clusters(store: Location) -> None:
     columns = [np.arange(N), np.zeros(N, np.int32), np.zeros(N, np.float32)]
     store.write_table(f"{files}/clusters.parquet", pa.table(columns, schema=CLUSTER_SCHEMA))
     store.write_table(f"{files}/centroids.parquet", pa.table({"centroid": [[1.0, 0.0]]}))
-    done = {"files": files, "inertia": 0.0, "backend": "sklearn", "seed": 0}
-    store.write_json("runs/night-1/clusters/done.json", done)
+    done = Clustered(files=files, k=1, inertia=0.0, backend="sklearn", reason="", seed=0)
+    store.write_json("runs/night-1/clusters/done.json", done.to_dict())
 
 
 def test_a_run_without_anything_has_a_page_that_says_so(store: Location, pool: PoolManifest) -> None:
-    page = run_paper_report(config(), store, pool, lambda text: None)
+    page = page_of(store, pool)
     assert page == "runs/night-1/report/paper.html"
     html = store.read_bytes(page).decode()
     assert_loads_nothing(html)
@@ -101,7 +114,7 @@ def test_trials_and_curves_are_read_from_their_files(
     assert [(bar.name, bar.counts) for bar in labels.bars] == [("the pool", (20, 20)), ("coreset", (3.0, 1.0))]
     assert data.cycles[0].pairs == {"random": ((100.0, 130.0),)}
     assert data.commands.cycles.endswith("--initial random --later margin --trials 1 --classifier probe")
-    assert "90.0" in Page(store.read_bytes(run_paper_report(config(), store, pool, print)).decode()).text
+    assert "90.0" in Page(store.read_bytes(page_of(store, pool)).decode()).text
 
 
 def test_maps_mark_what_each_strategy_takes_first(store: Location, pool: PoolManifest) -> None:
@@ -110,13 +123,16 @@ def test_maps_mark_what_each_strategy_takes_first(store: Location, pool: PoolMan
     one = np.full(N, 1)
     columns = [ids, np.full(N, 0.05), one, confidence, 0.1 + confidence[::-1], one / 9]
     store.write_table("runs/night-1/pretrain/f/confidence.parquet", pa.table(columns, schema=CONFIDENCE_SCHEMA))
-    store.write_json("runs/night-1/pretrain/done.json", {"files": "runs/night-1/pretrain/f"})
+    trained = Trained(
+        files="runs/night-1/pretrain/f", weights="w", dimensions=2, arch="resnet18", loss=1.0, fitted={}, notes=[]
+    )
+    store.write_json("runs/night-1/pretrain/done.json", trained.to_dict())
     put_clusters(store)
     arrays = {"mean": 1 - confidence, "std": confidence}
     store.write_bytes("runs/night-1/evaluation/learnability-features/f/arrays.safetensors", save(arrays))
     store.write_json(
         "runs/night-1/evaluation/learnability-features/done.json",
-        {"files": "runs/night-1/evaluation/learnability-features/f"},
+        SharedPart(files="runs/night-1/evaluation/learnability-features/f").to_dict(),
     )
     contrast, truth = gathered(store, pool).maps
     assert (contrast.kind, truth.kind) == ("contrast", "truth")

@@ -7,14 +7,17 @@ import signal
 from pathlib import Path
 
 import pytest
-from pipeline.on_ray.plan import CHECKPOINT, HISTORY, KEPT, WorkerPlan
 
 from pipeline.artifacts import PoolManifest
 from pipeline.config import PretrainConfig, RunConfig
 from pipeline.errors import InputError
 from pipeline.moco.task import PretrainTask
+from pipeline.on_ray import training
 from pipeline.on_ray.session import AUTOSCALED_GPUS
-from pipeline.stages import pretrain
+from pipeline.on_ray.training import CHECKPOINT, KEPT, WorkerPlan
+from pipeline.progress import silent
+from pipeline.results import HISTORY
+from pipeline.run import Run
 from pipeline.stages.pretrain import check_workers
 from pipeline.storage import Location
 
@@ -36,9 +39,9 @@ def test_workers_that_could_never_start_are_refused(
 ) -> None:
     """A worker takes half a CPU, and one more share is for who reads."""
     monkeypatch.setattr("ray.cluster_resources", lambda: there)
-    check_workers(RunConfig(workers=most))
+    check_workers(Run(RunConfig(workers=most), Location("s3://b/x"), silent))
     with pytest.raises(InputError, match=f"{most + 1} workers cannot train on .*; use --workers {most} or fewer"):
-        check_workers(RunConfig(workers=most + 1))
+        check_workers(Run(RunConfig(workers=most + 1), Location("s3://b/x"), silent))
 
 
 class Fits:
@@ -47,7 +50,7 @@ class Fits:
     def __init__(self, store: Location, outcomes: str) -> None:
         self.store, self.outcomes, self.calls = store, outcomes, 0
 
-    def __call__(self, plan: WorkerPlan, workers: int) -> None:
+    def __call__(self, plan: WorkerPlan, workers: int, say: object) -> None:
         from ray.train import WorkerGroupError
 
         outcome = self.outcomes[self.calls]
@@ -80,17 +83,17 @@ def test_a_training_goes_on_as_long_as_it_gets_further(
 ) -> None:
     store, said = Location(str(tmp_path)), list[str]()
     fits = Fits(store, outcomes)
-    monkeypatch.setattr(pretrain, "_fit", fits)
+    monkeypatch.setattr(training, "_fit", fits)
     manifest = PoolManifest("p", "test", "pool", 9, 4, 4, 3, {"train": 9}, None, 0, 0, "")
     plan = WorkerPlan(PretrainTask(PretrainConfig(), 9, 3, 0, 9), store, manifest, "runs/r/pretrain", "files")
     if error is None:
-        assert pretrain._train(plan, 2, said.append)["loss"] == 1.0
+        assert training.train(plan, 2, ["a note"], said.append).loss == 1.0
         assert len(said) == len(outcomes) - 1 and all("the worker died" in line for line in said)
     else:
         from ray.train import TrainingFailedError
 
         with pytest.raises(InputError if "b" in outcomes else TrainingFailedError, match=error):
-            pretrain._train(plan, 2, said.append)
+            training.train(plan, 2, [], said.append)
     assert fits.calls == len(outcomes.rstrip("d")) + (error is None)
 
 
@@ -101,7 +104,7 @@ def test_ctrl_c_is_ours_again_and_is_no_success() -> None:
         raise SystemExit(0)
 
     def train() -> None:
-        with pretrain._ctrl_c_ends_it():
+        with training._ctrl_c_ends_it():
             signal.signal(signal.SIGINT, as_ray_train_does)
             signal.raise_signal(signal.SIGINT)
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.artifacts import Float32, features_of
-from pipeline.stages.embed import _gathered, _table, rows_of_a_file
+from pipeline.on_ray.embedding import _gathered, _table, rows_of_a_file
 
 FEATURES = np.random.default_rng(0).normal(size=(25, 3)).astype(np.float32)
 
