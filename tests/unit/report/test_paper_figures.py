@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 from pipeline.report import figures
 from pipeline.report.paper_data import Curve, CyclesFigure, FeatureMap, LabelBar, Panel, PaperTable, PoolMap
 
+pytestmark = pytest.mark.slow
+
 CURVES = (
     Curve("hard-to-contrast", (11, 23, 59), (80.0, 85.0, 91.0), (2.0, 1.0, 0.5)),
     Curve("random", (23, 59), (83.0, 90.0), (3.0, 0.0)),

@@ -25,6 +25,8 @@ from pipeline.report.paper_data import (
 from pipeline.report.paper_page import cell_lines, render_paper
 from tests.unit.report.reading import Element, Page, assert_loads_nothing
 
+pytestmark = pytest.mark.slow
+
 Undo = Callable[[], None]
 TABLE = PaperTable(
     "Table 1: AUC",
