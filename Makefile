@@ -17,10 +17,10 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 export RAY_USAGE_STATS_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench lock clean
+.PHONY: help setup demo test test-fast check bench lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## the environment in .venv, from the hashed locks
 
@@ -31,9 +31,13 @@ demo: $(STAMP) ## the main job on real images (scikit-learn's digits), offline
 # Pure tests first, then what starts processes: a mistake shows up in the cheapest layer that can see it. A file's
 # tests share what they have set up, so it is files that run side by side, the longest first.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 10
+PURE := tests/test_project.py tests/golden tests/contract tests/unit
 test: check ## all checks, then all tests
-	$(PYTEST) tests/test_project.py tests/golden tests/contract tests/unit
+	$(PYTEST) $(PURE)
 	$(PYTEST) tests/cluster tests/ray tests/gloo tests/slow tests/gpu
+
+test-fast: $(STAMP) ## the pure tests that take no second each: a minute on two cores
+	$(PYTEST) -m "not slow" $(PURE)
 
 check: $(STAMP) ## style, types and import walls
 	$(BIN)/ruff check .

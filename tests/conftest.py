@@ -33,6 +33,15 @@ def shared() -> Path:
     return SHARED.resolve()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks as slow what talks to the fake S3; ``make test-fast`` leaves it out."""
+    for item in items:
+        call = getattr(item, "callspec", None)
+        params = [each for each in call.params.values() if isinstance(each, str)] if call else []
+        if "s3_endpoint" in getattr(item, "fixturenames", ()) or "s3" in params:
+            item.add_marker("slow")
+
+
 def _one_at_a_time(function: Callable[..., Any]) -> Callable[..., Any]:
     lock = threading.Lock()
 

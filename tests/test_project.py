@@ -71,6 +71,31 @@ def test_the_searches_find_what_they_look_for() -> None:
     assert len(texts()) > 20
 
 
+# ---- documents ---------------------------------------------------------------------------
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors that GitHub gives the headings of a page."""
+    headings = re.findall(r"(?m)^#+ (.+)$", re.sub(r"(?ms)^```.*?^```", "", text))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    broken = []
+    for name, text in texts().items():
+        for link in re.findall(r"\]\(([^)\s]+)\)", text) if name.endswith(".md") else ():
+            path, _, anchor = link.partition("#")
+            target = (ROOT / name).parent / path if path else ROOT / name
+            if "://" in link or (target.exists() and (not anchor or anchor in anchors(target.read_text()))):
+                continue
+            broken.append((name, link))
+    assert broken == []
+
+
+def test_the_front_page_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 120
+
+
 # ---- locks -------------------------------------------------------------------------------
 
 

@@ -137,7 +137,7 @@ def test_ray_starts_with_these_settings_and_no_open_dashboard(written: dict[str,
 
 @pytest.fixture
 def simulated_aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """EC2 and IAM in this process, with the roles of docs/cluster.md; keys go to a temporary home."""
+    """EC2 and IAM in this process, with the roles of docs/operations.md; keys go to a temporary home."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):

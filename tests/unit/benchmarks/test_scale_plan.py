@@ -42,6 +42,7 @@ def test_sums_are_what_the_accumulator_allocates(images: int) -> None:
     assert next(one.tables()).nbytes * len(TEMPERATURES) == Plan(8, 28).confidence_bytes
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_as_large_as_a_real_one(tmp_path: Path) -> None:
     plan = Plan(100_000, 28)
     config = replace(preset("medmnist").pretrain, repeats=plan.repeats, bn_splits=8)

@@ -97,6 +97,7 @@ def test_started_from_a_sample_it_agrees_with_the_whole() -> None:
     assert "12,000 samples are above 11,999" in said[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [10, 150])
 def test_started_from_a_sample_it_comes_within_two_percent_of_scikit_learns_full_kmeans(k: int) -> None:
     """Long-tailed, overlapping, larger than the sample; one start (K = 150) and several (K = 10)."""

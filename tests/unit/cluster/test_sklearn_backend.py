@@ -38,6 +38,7 @@ def _clusters(n: int) -> np.ndarray:
     return (rng.normal(size=(n, 6)) + 3 * rng.normal(size=(12, 6))[rng.integers(0, 12, n)]).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_the_number_of_cores_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Though starts run side by side."""
     rows, found = _clusters(30_000), []
@@ -47,6 +48,7 @@ def test_the_number_of_cores_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> 
     assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
 
 
+@pytest.mark.slow
 def test_of_several_starts_the_best_goes_on_to_its_end() -> None:
     """As good as the best of as many that scikit-learn follows to the end, over some seeds."""
     rows = _clusters(3000)

@@ -27,6 +27,7 @@ def curves(world: World) -> dict[str, CycleResult]:
     return {spec.later: run_cycles(spec, world.data, world.parts, Resources()) for spec in specs}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("later", LATER)
 def test_a_curve(world: World, curves: dict[str, CycleResult], later: str) -> None:
     result = curves[later]
@@ -76,6 +77,7 @@ def test_later_strategies_go_different_ways(world: World, curves: dict[str, Cycl
     assert again.ids == curves["random"].ids
 
 
+@pytest.mark.slow
 def test_an_honest_first_query_saw_no_test_label(world: World) -> None:
     """Half of it is random, and the other half is by a scorer that was trained on the first: a trial's own query."""
     spec = replace(SHORT, initial="entropy", later="random", end=8, scorer="labelled")

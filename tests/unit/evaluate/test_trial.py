@@ -85,6 +85,7 @@ def test_uniform_is_the_oracle_of_the_strategys_order(world: World) -> None:
     assert np.bincount(world.data.train.labels[list(result.ids)]).tolist() == [5, 5, 5, 5]
 
 
+@pytest.mark.slow
 def test_an_honest_scorer_sees_its_own_half_only(world: World) -> None:
     spec = TrialSpec("entropy", 30, seed=4, scorer="labelled")
     result = run_trial(spec, world.data, world.parts, Resources())

@@ -18,6 +18,7 @@ def images(n: int = 200, channels: int = 1) -> np.ndarray:
     return (level + rng.integers(-20, 20, (n, 9, 9, channels))).astype(np.uint8)
 
 
+@pytest.mark.slow
 def test_what_is_unlike_the_labelled_scores_low() -> None:
     labelled = np.zeros(200, bool)
     labelled[:40] = True

@@ -11,6 +11,7 @@ from pipeline.moco.split_norm import all_at_once, one_by_one
 KERNELS = "pipeline.moco.split_norm_kernels"
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 pytest.importorskip("triton")
+pytestmark = pytest.mark.slow  # Triton's interpreter
 
 
 def _both_ways(maps: Tensor, rows: int, monkeypatch: pytest.MonkeyPatch, programs: int = 64) -> list[list[Tensor]]:

@@ -129,6 +129,7 @@ def two_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize(
     ("pixels_at_once", "rows"),
@@ -204,6 +205,7 @@ def test_learning_rate_warms_up_and_falls_to_nothing_by_the_cosine() -> None:
     assert training.learning_rate(10, 0) == pytest.approx(0, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_it_learns_to_tell_images_apart() -> None:
     coarse = torch.rand(256, 3, 3, 3, generator=torch.Generator().manual_seed(0))
     smooth = torch.nn.functional.interpolate(coarse, size=(16, 16), mode="bilinear")

@@ -14,6 +14,8 @@ from pipeline.paper import drawing
 from pipeline.paper.data import Curve, CyclesFigure, FeatureMap, LabelBar, Panel, PaperTable, PoolMap
 from pipeline.report import figures
 
+pytestmark = pytest.mark.slow
+
 CURVES = (
     Curve("hard-to-contrast", (11, 23, 59), (80.0, 85.0, 91.0), (2.0, 1.0, 0.5)),
     Curve("random", (23, 59), (83.0, 90.0), (3.0, 0.0)),

@@ -25,6 +25,8 @@ from pipeline.paper.page import cell_lines, render_paper
 from pipeline.report import figures
 from tests.unit.report.reading import Element, Page, assert_loads_nothing
 
+pytestmark = pytest.mark.slow
+
 Undo = Callable[[], None]
 TABLE = PaperTable(
     "Table 1: AUC",

@@ -14,6 +14,8 @@ from PIL import Image
 
 from pipeline.report import figures
 
+pytestmark = pytest.mark.slow
+
 
 def marked(figure: Figure) -> np.ndarray:
     """(n, 2) places of the query's points."""

@@ -16,6 +16,8 @@ from pipeline.report import figures
 from pipeline.report.page import ClassStatistics, PoolArrays, QueryRow, ReportData, render
 from tests.unit.report.reading import Page, assert_loads_nothing
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., ReportData]
 Undo = Callable[[], None]
 

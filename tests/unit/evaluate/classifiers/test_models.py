@@ -33,6 +33,7 @@ def test_finetuning_starts_at_the_embedder() -> None:
     assert not any(torch.equal(a, b) for a, b in [(resnet("resnet18").network.conv1.weight, weights["conv1.weight"])])
 
 
+@pytest.mark.slow
 def test_inception_at_the_papers_and_the_codes_size() -> None:
     torch.manual_seed(0)
     backbone = inception_resnet_v2()
