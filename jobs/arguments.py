@@ -33,8 +33,13 @@ JOBS = {
     "delete": "remove a run with what is only its own",
 }
 
-UPKEEP = ("runs", "status", "delete")
-"""Those that look after a store: no settings, flags of their own (``jobs.upkeep``)."""
+UPKEEP = {"runs": ("json",), "status": ("run", "json"), "delete": ("run", "yes")}
+"""Commands that look after a store, with the flags that they have beside --store. They take no settings."""
+_UPKEEP_FLAGS: dict[str, dict[str, Any]] = {
+    "run": {"metavar": "NAME", "required": True, "help": "the run's name on the store"},
+    "json": {"action": "store_true", "help": "for programs"},
+    "yes": {"action": "store_true", "help": "do not ask"},
+}
 
 _FLAGS = {
     "run": "run",
@@ -93,7 +98,7 @@ settings
 """
 
 
-class Parser(argparse.ArgumentParser):
+class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one sentence, like all other bad input, without the usage above it."""
 
     def error(self, message: str) -> NoReturn:
@@ -103,7 +108,9 @@ class Parser(argparse.ArgumentParser):
 
 def parser(name: str) -> argparse.ArgumentParser:
     """The flags of one job."""
-    parse = Parser(
+    if name in UPKEEP:
+        return upkeep_parser(name)
+    parse = _Parser(
         prog=f"hacon {name}",
         description=JOBS[name],
         epilog=_EPILOG,
@@ -136,6 +143,15 @@ def parser(name: str) -> argparse.ArgumentParser:
     run.add_argument("--store", metavar="URI", help="a directory or s3://bucket/prefix (./hacon-store)")
     run.add_argument("--workers", metavar="N", help="training workers; the result stays the same (1)")
     run.add_argument("--seed", metavar="N", help="of everything random (0)")
+    return parse
+
+
+def upkeep_parser(name: str) -> argparse.ArgumentParser:
+    """The flags of a command that looks after a store."""
+    parse = _Parser(prog=f"hacon {name}", description=JOBS[name])
+    parse.add_argument("--store", metavar="URI", default=RunConfig.store, help="as the run was given it")
+    for flag in UPKEEP[name]:
+        parse.add_argument(f"--{flag}", **_UPKEEP_FLAGS[flag])
     return parse
 
 

@@ -6,7 +6,8 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from jobs.arguments import JOBS, UPKEEP, parser
+from jobs.arguments import JOBS, parser
+from pipeline import __version__
 
 
 def usage() -> str:
@@ -28,6 +29,9 @@ def usage() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["--version"]:
+        print(f"hacon {__version__}")
+        return 0
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         return 0 if arguments else 2
@@ -35,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"hacon: there is no job '{arguments[0]}'; choose one of {', '.join(JOBS)}.", file=sys.stderr)
         return 2
     # Imported here, so that help answers at once.
-    if {"-h", "--help"} & set(arguments[1:]) and arguments[0] not in UPKEEP:
+    if {"-h", "--help"} & set(arguments[1:]):
         parser(arguments[0]).print_help()
         return 0
     job = importlib.import_module(f"jobs.{arguments[0]}")

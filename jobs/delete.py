@@ -11,8 +11,6 @@ from pipeline.errors import InputError
 from pipeline.runs import removal_of, remove
 from pipeline.storage import Location
 
-FLAGS = ("run", "yes")
-
 
 def delete(arguments: argparse.Namespace, store: Location) -> None:
     """Say what would go and what stays, ask, delete.
@@ -41,7 +39,7 @@ def _agreed() -> bool:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    return run_upkeep("delete", delete, FLAGS, argv)
+    return run_upkeep("delete", delete, argv)
 
 
 if __name__ == "__main__":

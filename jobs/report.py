@@ -30,8 +30,9 @@ def report_job(run: Run) -> None:
 
 def paper_job(run: Run) -> None:
     """``--paper``: of a run as far as it is, and of its benchmark and cycles."""
+    pool = ingested(run)
     with ray_session(run.log, run.store):
-        page = paper(run)
+        page = paper(run, pool)
     print(f"\nThe paper's tables and figures\n  {run.store.show(page)}")
 
 

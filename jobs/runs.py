@@ -11,7 +11,6 @@ from jobs.upkeep import run_upkeep, size_in_words
 from pipeline.runs import list_runs
 from pipeline.storage import Location
 
-FLAGS = ("json",)
 _COLUMNS = ("run", "state", "last written (UTC)", "images", "query", "size", "builds on", "next")
 
 
@@ -44,7 +43,7 @@ def runs(arguments: argparse.Namespace, store: Location) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    return run_upkeep("runs", runs, FLAGS, argv)
+    return run_upkeep("runs", runs, argv)
 
 
 if __name__ == "__main__":

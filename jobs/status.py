@@ -11,8 +11,6 @@ from jobs.upkeep import run_upkeep, size_in_words
 from pipeline.runs import RunState, StageState, run_state
 from pipeline.storage import Location
 
-FLAGS = ("run", "json")
-
 
 def status(arguments: argparse.Namespace, store: Location) -> None:
     """Say how far the run is."""
@@ -50,7 +48,7 @@ def _words(stage: StageState, run: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    return run_upkeep("status", status, FLAGS, argv)
+    return run_upkeep("status", status, argv)
 
 
 if __name__ == "__main__":

@@ -6,33 +6,15 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from jobs.arguments import JOBS, Parser
+from jobs.arguments import parser
 from pipeline.errors import InputError
 from pipeline.storage import Location, open_source
 
-FLAGS = {
-    "run": {"metavar": "NAME", "required": True, "help": "the run's name on the store"},
-    "json": {"action": "store_true", "help": "for programs"},
-    "yes": {"action": "store_true", "help": "do not ask"},
-}
-"""Of those commands; each has some of them."""
 
-
-def upkeep_parser(name: str, flags: Sequence[str]) -> argparse.ArgumentParser:
-    """The flags of one command."""
-    parser = Parser(prog=f"hacon {name}", description=JOBS[name])
-    parser.add_argument("--store", metavar="URI", default="./hacon-store", help="as the run was given it")
-    for flag in flags:
-        parser.add_argument(f"--{flag}", **FLAGS[flag])  # type: ignore[arg-type]
-    return parser
-
-
-def run_upkeep(
-    name: str, work: Callable[[argparse.Namespace, Location], None], flags: Sequence[str], argv: Sequence[str] | None
-) -> int:
+def run_upkeep(name: str, work: Callable[[argparse.Namespace, Location], None], argv: Sequence[str] | None) -> int:
     """Parse and work. Bad input ends it with a sentence and 2, a bug with its traceback."""
     try:
-        arguments = upkeep_parser(name, flags).parse_args(argv)
+        arguments = parser(name).parse_args(argv)
         work(arguments, open_source(arguments.store))
     except InputError as error:
         print(f"hacon {name}: {error}", file=sys.stderr)

@@ -20,7 +20,7 @@ from pipeline.evaluate.classifiers import Resources, check_classifier, network_s
 from pipeline.evaluate.files import part_arrays, part_folder
 from pipeline.evaluate.samples import EvaluationData, Samples
 from pipeline.features import features_from_files
-from pipeline.publish import Result, claim, finished, required
+from pipeline.publish import Result, claim, finished
 from pipeline.results import Embedded, Ingested, SharedPart, Trained
 from pipeline.run import Run, run_folder
 from pipeline.storage import Location
@@ -85,18 +85,16 @@ def check_labelled(pool: PoolManifest) -> None:
         )
 
 
-def evaluation_of(run: Run, settings: TrialsConfig, pool: PoolManifest) -> Evaluation:
+def evaluation_of(run: Run, settings: TrialsConfig, pool: PoolManifest, trained: Trained) -> Evaluation:
     """The evaluation of a run; checks the classifier and what it needs.
 
     Raises:
-        InputError: no labels, no test split, no such classifier, a stage that is not finished.
+        InputError: no labels, no test split, no such classifier.
     """
     config, store = run.config, run.store
     check_classifier(settings.classifier)
     if settings.imagenet_weights is not None and not Location(settings.imagenet_weights).exists():
         raise InputError(f"There is no file '{settings.imagenet_weights}'; check imagenet_weights.")
-    trained = required(run, Trained)
-    required(run, Embedded)
     check_labelled(pool)
     return Evaluation(
         store=store,

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -12,15 +9,15 @@ import pyarrow as pa
 from pipeline.evaluate.cells import FIGURES, cells, cells_csv
 from pipeline.evaluate.files import TRIALS
 from pipeline.evaluate.grid import benchmark_specs, published_orders
-from pipeline.evaluate.opened import claim_folder, evaluation_of
+from pipeline.evaluate.opened import claim_folder
 from pipeline.evaluate.paper import dataset_of
 from pipeline.evaluate.spec import TrialSpec
-from pipeline.evaluate.tables import Table, against_table, saved_table, strategy_table
+from pipeline.evaluate.tables import against_table, saved_table, strategy_table
 from pipeline.evaluate.trial import TrialResult, run_trial
 from pipeline.on_ray.trials import Trials, rows_of, run_missing
 from pipeline.paper.tables import AGAINST, by_classifier, one_a_query
 from pipeline.run import Run
-from pipeline.stages.ingest import ingested
+from pipeline.stages.evaluation import Outcome, evaluation_of_run, write_table
 from pipeline.storage import Location
 
 ROWS = "trials.parquet"
@@ -35,17 +32,6 @@ _TABLES = {"auc": 1, "covered": 6}
 """Figure -> the paper's table of it; of AUC on CIFAR-10-LT that is Table 7."""
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What trials left."""
-
-    folder: str
-    trials: int
-    """Rows on the store, those of earlier calls among them."""
-    failed: dict[str, str]
-    """Error by trial, of this call."""
-
-
 def benchmark(run: Run) -> Outcome:
     """Run what is not there of the benchmark that ``config`` asks for, and make the tables of all that is there.
 
@@ -53,8 +39,8 @@ def benchmark(run: Run) -> Outcome:
         InputError: settings that cannot be, or results of other inputs in the same place.
     """
     config, store = run.config, run.store
-    settings, pool = config.benchmark, ingested(run)
-    evaluation = evaluation_of(run, settings, pool)
+    settings = config.benchmark
+    evaluation, pool = evaluation_of_run(run, settings)
     orders = published_orders(settings, pool)
     specs = {spec.id: spec for spec in benchmark_specs(config, pool, orders)}
     folder = run.folder("benchmark")
@@ -95,14 +81,6 @@ def write_tables(store: Location, folder: str, rows: list[dict[str, Any]], datas
         against_table(f"HaCon against the others: {title}", cells(results, figure)) for title, figure in AGAINST.items()
     ]
     store.write_bytes(f"{folder}/against.md", "\n".join(each.markdown() for each in against).encode())
-
-
-def write_table(store: Location, name: str, table: Table) -> None:
-    """``name``.md and ``name``.csv."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([table.header, *table.rows])
-    store.write_bytes(f"{name}.md", table.markdown().encode())
-    store.write_bytes(f"{name}.csv", text.getvalue().encode())
 
 
 def _counted(specs: dict[str, TrialSpec]) -> str:

@@ -10,11 +10,10 @@ from pipeline.evaluate.curves import correlation_table, curves_csv, curves_table
 from pipeline.evaluate.cycles import CycleResult, run_cycles
 from pipeline.evaluate.files import CURVES
 from pipeline.evaluate.grid import choices_of, cycle_specs, published_orders
-from pipeline.evaluate.opened import claim_folder, evaluation_of
+from pipeline.evaluate.opened import claim_folder
 from pipeline.on_ray.trials import Trials, rows_of, run_missing
 from pipeline.run import Run
-from pipeline.stages.benchmark import Outcome, write_table
-from pipeline.stages.ingest import ingested
+from pipeline.stages.evaluation import Outcome, evaluation_of_run, write_table
 from pipeline.storage import Location
 
 TABLE = "curves.parquet"
@@ -27,8 +26,8 @@ def cycles(run: Run) -> Outcome:
         InputError: settings that cannot be, or results of other inputs in the same place.
     """
     config, store = run.config, run.store
-    settings, pool = config.cycles, ingested(run)
-    evaluation = evaluation_of(run, settings, pool)
+    settings = config.cycles
+    evaluation, pool = evaluation_of_run(run, settings)
     orders = published_orders(settings, pool)
     specs = {spec.id: spec for spec in cycle_specs(config, pool, orders)}
     folder = run.folder("cycles")

@@ -38,7 +38,6 @@ from pipeline.publish import finished
 from pipeline.results import Clustered, Embedded, Trained
 from pipeline.run import Run, run_folder
 from pipeline.select import PoolView, strategy
-from pipeline.stages.ingest import ingested
 from pipeline.stages.query import pool_view
 from pipeline.stages.report import embedding_map
 from pipeline.storage import Location
@@ -50,14 +49,14 @@ MOST_MARKED = 120
 """Images that a strategy has on a map, at most: more would hide it."""
 
 
-def paper(run: Run) -> str:
+def paper(run: Run, pool: PoolManifest) -> str:
     """Draw the page of what is there now, each time anew: a benchmark goes on. Ray is running.
 
     Returns:
         The page's name on the store.
     """
     page = run.folder(PAPER_PAGE)
-    run.store.write_bytes(page, render_paper(paper_data(run, ingested(run))).encode())
+    run.store.write_bytes(page, render_paper(paper_data(run, pool)).encode())
     return page
 
 

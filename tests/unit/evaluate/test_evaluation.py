@@ -12,11 +12,11 @@ import pytest
 from pipeline.artifacts import LABEL_SCHEMA, PoolManifest
 from pipeline.config import BenchmarkConfig, RunConfig, override
 from pipeline.errors import InputError
-from pipeline.evaluate.opened import Evaluation, claim_folder, evaluation_of
+from pipeline.evaluate.opened import Evaluation, claim_folder
 from pipeline.progress import silent
 from pipeline.results import Embedded, Ingested, Trained
 from pipeline.run import Run
-from pipeline.stages.ingest import ingested
+from pipeline.stages.evaluation import evaluation_of_run
 from pipeline.storage import Location
 
 CONFIG = override(RunConfig(), {"run": "r", "ingest.source": "digits"})
@@ -65,7 +65,7 @@ def _write_labels(store: Location, split: str, labels: list[int]) -> None:
 
 def _of(store: Location, settings: BenchmarkConfig | None = None) -> Evaluation:
     run = Run(CONFIG, store, silent)
-    return evaluation_of(run, settings or BenchmarkConfig(), ingested(run))
+    return evaluation_of_run(run, settings or BenchmarkConfig())[0]
 
 
 def test_labels_test_images_and_weights_are_the_inputs(store: Location) -> None:

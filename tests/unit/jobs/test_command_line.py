@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import yaml
 
 from jobs import arguments, cli
 from jobs.arguments import check_taken_as_it_is, configure, parser
+from pipeline import __version__
 from pipeline.config import RunConfig, override, to_dict
 from pipeline.errors import InputError
 from pipeline.presets import preset
 from pipeline.progress import silent
+from pipeline.results import Embedded, Trained
 from pipeline.run import Run
 from pipeline.storage import Location, open_store
 
@@ -77,12 +80,30 @@ def test_an_unknown_job_is_told_the_others(capsys: pytest.CaptureFixture[str]) -
     said = capsys.readouterr()
     assert said.err == (
         "hacon: there is no job 'selct'; choose one of select, ingest, pretrain, embed, cluster, query, report, "
-        "benchmark, cycles.\n"
+        "benchmark, cycles, runs, status, delete.\n"
     )
     assert said.out == ""
 
 
-@pytest.mark.parametrize("job", cli.JOBS)
+SETTINGS_JOBS = [job for job in cli.JOBS if job not in arguments.UPKEEP]
+
+
+@pytest.mark.parametrize("job", arguments.UPKEEP)
+def test_what_looks_after_a_store_takes_few_flags(job: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([job, "--help"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"usage: hacon {job} ") and "--store" in said and "--set" not in said
+    assert all(f"--{flag}" in said for flag in arguments.UPKEEP[job])
+    assert cli.main([job, "--bogus"]) == 2
+    assert f"hacon {job}: " in capsys.readouterr().err
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"hacon {__version__}\n"
+
+
+@pytest.mark.parametrize("job", SETTINGS_JOBS)
 def test_every_job_explains_flags_pools_and_settings(job: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([job, "--help"]) == 0
     said = capsys.readouterr().out
@@ -95,7 +116,7 @@ def test_every_job_explains_flags_pools_and_settings(job: str, capsys: pytest.Ca
 
 def test_flags_of_one_job_are_in_its_help_alone(capsys: pytest.CaptureFixture[str]) -> None:
     own = {"benchmark": "strategies uniform budgets seeds", "cycles": "initial later trials"}
-    for job in cli.JOBS:
+    for job in SETTINGS_JOBS:
         assert cli.main([job, "--help"]) == 0
         said = capsys.readouterr().out
         for owner, flags in own.items():
@@ -287,7 +308,10 @@ def test_only_the_report_has_a_page_of_the_papers(capsys: pytest.CaptureFixture[
 
 def test_a_query_before_the_clusters(capsys: pytest.CaptureFixture[str]) -> None:
     store = open_store("hacon-store")
-    store.write_json("runs/night-1/pretrain/done.json", {"folder": "runs/night-1/pretrain"})
+    trained = Trained(weights="w", dimensions=2, arch="resnet18", loss=1.0, fitted={}, notes=[])
+    store.write_json("runs/night-1/pretrain/done.json", replace(trained, folder="runs/night-1/pretrain").to_dict())
+    embedded = Embedded(size=9, dimensions=2, folder="runs/night-1/embeddings")
+    store.write_json("runs/night-1/embeddings/done.json", embedded.to_dict())
     assert refusal(capsys, "query", "--budget", "5", "--run", "night-1") == (
         "Run 'night-1' has no finished clusters on 'hacon-store'; first: hacon cluster --run night-1"
     )
@@ -296,7 +320,9 @@ def test_a_query_before_the_clusters(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_more_clusters_than_images_and_no_way_to_know_how_many(capsys: pytest.CaptureFixture[str]) -> None:
     store = open_store("hacon-store")
-    store.write_json("runs/default/embeddings/done.json", {"size": 9, "fingerprint": "abc"})
+    store.write_json(
+        "runs/default/embeddings/done.json", Embedded(size=9, dimensions=2, folder="runs/default/embeddings").to_dict()
+    )
     assert refusal(capsys, "cluster", "--set", "cluster.k=10") == (
         "cluster.k is 10, and the pool has 9 images; choose 1 to 9."
     )
@@ -306,7 +332,7 @@ def test_more_clusters_than_images_and_no_way_to_know_how_many(capsys: pytest.Ca
 
 
 def test_ctrl_c_ends_with_a_sentence_and_is_no_success(capsys: pytest.CaptureFixture[str]) -> None:
-    def interrupted(config: RunConfig, store: Location) -> None:
+    def interrupted(run: Run) -> None:
         raise KeyboardInterrupt
 
     assert arguments.run_job("select", interrupted, list(GOOD[1:])) == 130
@@ -314,7 +340,7 @@ def test_ctrl_c_ends_with_a_sentence_and_is_no_success(capsys: pytest.CaptureFix
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(config: RunConfig, store: Location) -> None:
+    def broken(run: Run) -> None:
         raise ValueError("a bug")
 
     with pytest.raises(ValueError, match="a bug"):

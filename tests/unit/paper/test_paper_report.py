@@ -19,7 +19,7 @@ from pipeline.evaluate.trial import TrialResult
 from pipeline.presets import preset
 from pipeline.progress import silent
 from pipeline.report import figures
-from pipeline.results import Clustered, Ingested, SharedPart, Trained
+from pipeline.results import Clustered, SharedPart, Trained
 from pipeline.run import Run
 from pipeline.stages.paper import paper, paper_data
 from pipeline.storage import Location
@@ -62,9 +62,7 @@ def gathered(store: Location, pool: PoolManifest) -> Any:
 
 
 def page_of(store: Location, pool: PoolManifest) -> str:
-    """The page of the pool that the run's settings name."""
-    store.write_json("pools/digits/done.json", Ingested(manifest=pool).to_dict())
-    return paper(Run(override(config(), {"ingest.source": "digits"}), store, silent))
+    return paper(run_in(store), pool)
 
 
 def put_trials(store: Location) -> None:

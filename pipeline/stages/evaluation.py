@@ -1,0 +1,47 @@
+"""What a benchmark and active-learning cycles have in common."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+
+from pipeline.artifacts import PoolManifest
+from pipeline.config import TrialsConfig
+from pipeline.evaluate.opened import Evaluation, evaluation_of
+from pipeline.evaluate.tables import Table
+from pipeline.publish import required
+from pipeline.results import Embedded, Trained
+from pipeline.run import Run
+from pipeline.stages.ingest import ingested
+from pipeline.storage import Location
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What trials left."""
+
+    folder: str
+    trials: int
+    """Rows on the store, those of earlier calls among them."""
+    failed: dict[str, str]
+    """Error by trial, of this call."""
+
+
+def evaluation_of_run(run: Run, settings: TrialsConfig) -> tuple[Evaluation, PoolManifest]:
+    """What trials work on.
+
+    Raises:
+        InputError: a stage that is not finished; what else ``evaluation_of`` refuses.
+    """
+    trained, _ = required(run, Trained), required(run, Embedded)
+    pool = ingested(run)
+    return evaluation_of(run, settings, pool, trained), pool
+
+
+def write_table(store: Location, name: str, table: Table) -> None:
+    """``name``.md and ``name``.csv."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([table.header, *table.rows])
+    store.write_bytes(f"{name}.md", table.markdown().encode())
+    store.write_bytes(f"{name}.csv", text.getvalue().encode())
