@@ -22,6 +22,7 @@ from jobs.cli import main
 from pipeline.evaluate.spec import TrialSpec
 from pipeline.evaluate.trial import TrialResult, run_trial
 from pipeline.progress import say
+from pipeline.run import Run
 from pipeline.storage import Location
 
 pytestmark = [pytest.mark.usefixtures("local_ray"), pytest.mark.timeout(600)]
@@ -196,10 +197,10 @@ def test_trials_of_other_clusters_are_never_mixed(done: Location, capsys: pytest
 
 
 def _evaluation(store: Location) -> Any:
-    from pipeline.evaluate.opened import evaluation_of
+    from pipeline.stages.evaluation import evaluation_of_run
 
     config, _ = configure(vars(parser("benchmark").parse_args(["--store", store.uri, "--run", "r"])))
-    return evaluation_of(config, config.benchmark, store)[0]
+    return evaluation_of_run(Run(config, store, say), config.benchmark)[0]
 
 
 def _random(store: Location, folder: str, trials: int, run: Callable[..., Any]) -> Any:

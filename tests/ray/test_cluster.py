@@ -11,6 +11,7 @@ import pytest
 from pipeline.artifacts import Float32
 from pipeline.config import ClusterConfig, RunConfig
 from pipeline.errors import InputError
+from pipeline.run import Run
 from pipeline.storage import Location
 from tests.runs import embedded
 
@@ -21,12 +22,13 @@ FEATURES = np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32)
 
 def _clustered(place: Path, features: Float32, k: int, monkeypatch: pytest.MonkeyPatch, *, alone: bool) -> Any:
     """By ``alone`` in this process, or by a task; all features from a few files."""
+    from pipeline.on_ray import tasks
     from pipeline.stages import cluster
 
-    monkeypatch.setattr(cluster, "only_this_machine", lambda: alone)
+    monkeypatch.setattr(tasks, "only_this_machine", lambda: alone)
     store = Location(str(place))
     result = embedded(store, features, np.random.default_rng(1).permutation(len(features)))
-    done = cluster.run_cluster(RunConfig(run="r", cluster=ClusterConfig(k=k)), store, result, print)
+    done = cluster.cluster(Run(RunConfig(run="r", cluster=ClusterConfig(k=k)), store, print), result)
     return cluster.read_clustering(store, done)
 
 

@@ -20,6 +20,7 @@ from pipeline.config import IngestConfig, RunConfig
 from pipeline.data.decode import decode
 from pipeline.data.pool import PoolReader
 from pipeline.errors import InputError
+from pipeline.run import Run
 from pipeline.stages.ingest import ingest
 from pipeline.storage import Location, open_store
 from tests.reading import all_images
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("local_ray")
 
 def run(store: Location, source: str, **settings: Any) -> tuple[PoolManifest, list[str]]:
     said: list[str] = []
-    return ingest(RunConfig(ingest=IngestConfig(source=source, **settings)), store, said.append), said
+    return ingest(Run(RunConfig(ingest=IngestConfig(source=source, **settings)), store, said.append)), said
 
 
 def files(store: Location, manifest: PoolManifest) -> list[str]:
@@ -108,7 +109,7 @@ def test_a_second_run_keeps_the_first_ones(store: Location, scans: Path) -> None
         run(store, f"folder:{scans}", image_size=16)
     said = []
     taken_over = RunConfig(ingest=IngestConfig(source=f"folder:{scans}", image_size=16), reuse="another")
-    assert ingest(taken_over, store, said.append) == first
+    assert ingest(Run(taken_over, store, said.append)) == first
     assert any("has changed since" in line and "--set ingest.name=scans-16px-2" in line for line in said)
     (scans / "new.png").unlink()
     with pytest.raises(InputError, match="channels=auto, now it is grey"):
@@ -135,7 +136,7 @@ def test_ids_and_pixels_do_not_depend_on_the_pieces(
     store: Location, scans: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, _ = run(store, f"folder:{scans}", image_size=16, name="whole", rows_per_file=1000)
-    monkeypatch.setattr("pipeline.stages.ingest._LEAST_PIECE", 1)
+    monkeypatch.setattr("pipeline.on_ray.pool_maker._LEAST_PIECE", 1)
     monkeypatch.setattr("pipeline.stages.ingest._PIECES_PER_CPU", 20)
     small, _ = run(store, f"folder:{scans}", image_size=16, name="small", rows_per_file=7)
     assert small.fingerprint == whole.fingerprint
@@ -224,7 +225,7 @@ def test_two_at_once_publish_one(store: Location, scans: Path) -> None:
             store.write_bytes("pools/scans-16px/done.json", done)
 
     config = RunConfig(ingest=IngestConfig(source=f"folder:{scans}", image_size=16))
-    assert ingest(config, store, other_finishes_first) == kept
+    assert ingest(Run(config, store, other_finishes_first)) == kept
     assert [path.name for path in Path(store.path("pools/scans-16px")).glob("files-*")] == [Path(kept.folder).name]
 
 

@@ -21,6 +21,7 @@ from pipeline.moco.resident import ResidentPixels
 from pipeline.moco.task import PretrainTask
 from pipeline.moco.train import Pixels, parts_of_batch
 from pipeline.on_ray.training import WorkerPlan
+from pipeline.progress import silent
 from pipeline.storage import Location
 
 SHAPE = (4, 5, 3)
@@ -202,7 +203,7 @@ def test_a_pool_is_streamed_where_that_saves_memory(
     for window, limit, streamed in ((1024, None, True), (1050, None, False), (10**6, None, False), (1050, 0.0, True)):
         task = PretrainTask(replace(config, pool_memory_gib=limit), manifest.size, 3, 0, window)
         plan = WorkerPlan(task, store, manifest, "run", "files")
-        with training_worker._pixels(plan, training_worker._StoreContext(plan)) as pixels:
+        with training_worker._pixels(plan, training_worker._StoreContext(plan, silent)) as pixels:
             assert isinstance(pixels, StreamedPixels if streamed else ResidentPixels), (window, limit)
 
 

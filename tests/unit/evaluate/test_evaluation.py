@@ -82,7 +82,8 @@ def test_labels_test_images_and_weights_are_the_inputs(store: Location) -> None:
     assert _of(store) == first
     store.write_table(f"{MANIFEST.folder}/test/0.parquet", pa.table({"sample_id": [0, 1, 2], "sha256": digests}))
     assert _of(store).images != first.images
-    store.write_json("runs/r/pretrain/done.json", {"weights": "w2"})
+    changed = {**store.read_json("runs/r/pretrain/done.json"), "weights": "w2"}
+    store.write_json("runs/r/pretrain/done.json", changed)
     assert _of(store).weights == "w2"
 
 
