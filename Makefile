@@ -17,7 +17,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 export RAY_USAGE_STATS_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check bench lock clean
+.PHONY: help setup demo test test-fast check speed lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,8 +45,8 @@ check: $(STAMP) ## style, types and import walls
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(BENCH_STAMP) ## the benchmark's whole table, beside its peers: benchmarks/RESULTS.md
-	$(BIN)/python -m benchmarks --write
+speed: $(BENCH_STAMP) ## how fast it is, beside its peers: docs/speed.md
+	$(BIN)/python -m speed --write
 
 # The GPU lock is the strictest (cuML caps numpy, numba and pandas). The others are held to it, so that
 # a head node without a GPU and its GPU workers exchange objects of the same versions. The benchmark's is held to

@@ -19,7 +19,7 @@ KEYS_AT_ONCE = {"cpu": 1_024, "cuda": 16_384}
 # On a CPU the similarities to 1,024 keys stay in its cache. On a GPU all its processors must have work: the product
 # that sums keys has n x D / 128^2 tiles of output (32 at n = 4,096, D = 128, for the 132 processors of an H100), and
 # only where a block is many keys long can it be divided along these as well. The similarities then pass through memory,
-# 256 MiB a block at n = 4,096. Predicted, not measured: row ``loss`` of benchmarks/gpu.py is for that.
+# 256 MiB a block at n = 4,096. Predicted, not measured: row ``loss`` of speed/gpu.py is for that.
 _NOTHING = -80.0
 """e to this is nothing beside 1 in float32; a little less is below the normal numbers, which are very slow on a CPU."""
 

@@ -1,7 +1,7 @@
 """Work on a GPU, recorded once and replayed (CUDA graphs).
 
 A step at 28 x 28 pixels is thousands of small kernels, and launching them one by one takes several times as long as
-what they compute (benchmarks/RESULTS.md).
+what they compute (docs/speed.md).
 """
 
 from __future__ import annotations

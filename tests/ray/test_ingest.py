@@ -137,7 +137,7 @@ def test_ids_and_pixels_do_not_depend_on_the_pieces(
 ) -> None:
     whole, _ = run(store, f"folder:{scans}", image_size=16, name="whole", rows_per_file=1000)
     monkeypatch.setattr("pipeline.on_ray.pool_maker._LEAST_PIECE", 1)
-    monkeypatch.setattr("pipeline.stages.ingest._PIECES_PER_CPU", 20)
+    monkeypatch.setattr("pipeline.on_ray.pool_maker._PIECES_PER_CPU", 20)
     small, _ = run(store, f"folder:{scans}", image_size=16, name="small", rows_per_file=7)
     assert small.fingerprint == whole.fingerprint
     assert (all_images(PoolReader(store, small)) == all_images(PoolReader(store, whole))).all()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import gpu
+from speed import gpu
 
 
 @pytest.mark.usefixtures("tiny_encoder")
@@ -44,7 +44,7 @@ def test_rows_need_neither_ray_nor_boto3(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({absent}))\n")
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.gpu", "--smoke", "--only", "views"],
+        [sys.executable, "-m", "speed.gpu", "--smoke", "--only", "views"],
         cwd=root,
         env={**os.environ, "PYTHONPATH": f"{tmp_path}:{root}"},
         capture_output=True,

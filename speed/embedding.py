@@ -15,21 +15,22 @@ import copy
 import tempfile
 import time
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from benchmarks.measure import Row, alternate, ratio, speed
-from benchmarks.pool import BATCH, images, ingested, many, settings, small_task
 from pipeline import device as devices
 from pipeline.artifacts import PoolManifest, Uint8, fingerprint
 from pipeline.data.views import normalise
 from pipeline.embed import Embedder, in_lanes, lanes
 from pipeline.machine import cores
 from pipeline.moco.model import build_encoder, fold_batch_norms
+from pipeline.results import Trained
+from speed.measure import Row, alternate, ratio, speed
+from speed.pool import BATCH, images, ingested, many, settings, small_task
 
 if TYPE_CHECKING:  # boto3 comes with it, which not every machine with a GPU has
     from pipeline.storage import Location
@@ -79,7 +80,9 @@ def bare_passes(
 
 def measure(batches: int = 18, copies: int = 3, rounds: int = 8) -> Row:
     from pipeline.on_ray.session import ray_session
-    from pipeline.stages.embed import run_embed
+    from pipeline.progress import silent
+    from pipeline.run import Run
+    from pipeline.stages.embed import embed
     from pipeline.storage import Location
 
     torch.set_num_threads(cores())
@@ -97,11 +100,11 @@ def measure(batches: int = 18, copies: int = 3, rounds: int = 8) -> Row:
 
         def stage(of: PoolManifest) -> float:
             began = time.perf_counter()
-            run_embed(settings(store, run=f"run-{next(runs)}"), store, of, trained, lambda text: None)
+            embed(Run(settings(store, run=f"run-{next(runs)}"), store, silent), of, trained)
             return time.perf_counter() - began
 
         def stage_by_actors() -> None:
-            with patch("pipeline.stages.embed.only_this_machine", lambda: False):
+            with patch("pipeline.on_ray.embedding.only_this_machine", lambda: False):
                 stage(pool)
 
         cpu = torch.device("cpu")
@@ -139,10 +142,8 @@ def measure(batches: int = 18, copies: int = 3, rounds: int = 8) -> Row:
     )
 
 
-def untrained(store: Location) -> tuple[dict[str, Any], nn.Module, Embedder]:
+def untrained(store: Location) -> tuple[Trained, nn.Module, Embedder]:
     """What pre-training leaves on the store, with the weights of its beginning; the bare encoder; the embedder."""
-    from pipeline.on_ray.plan import WEIGHTS
-
     config = small_task(BATCH).config
     encoder = build_encoder(config.arch, config.projection_dim)
     weights = {
@@ -150,11 +151,14 @@ def untrained(store: Location) -> tuple[dict[str, Any], nn.Module, Embedder]:
         for name, tensor in encoder.state_dict().items()
     }
     data = save(weights)
-    store.write_bytes(f"trained/{WEIGHTS}", data)
     embedder = Embedder(weights, config.arch, torch.device("cpu"))
-    trained = {"folder": "trained", "files": "trained", "arch": config.arch, "weights": fingerprint(data)}
+    trained = Trained(
+        folder="trained", files="trained", arch=config.arch, weights=fingerprint(data), dimensions=embedder.dimensions,
+        loss=0.0, fitted={}, notes=[],
+    )  # fmt: skip
+    store.write_bytes(trained.weights_file, data)
     encoder.fc = nn.Identity()
-    return {**trained, "dimensions": embedder.dimensions}, encoder, embedder
+    return trained, encoder, embedder
 
 
 def embed_all(embedder: Embedder, pictures: Uint8, batch: int) -> None:

@@ -1,7 +1,7 @@
 """What issue 3 asks of one NVIDIA GPU: ResNet-50, bfloat16; each row prints as it goes and in a process of its own.
 
-    python -m benchmarks.gpu [--only NAME ...] [--budget-seconds 400] [--features FILE.npy]
-    python -m benchmarks.gpu --smoke     # all the code, tiny, on any machine
+    python -m speed.gpu [--only NAME ...] [--budget-seconds 400] [--features FILE.npy]
+    python -m speed.gpu --smoke     # all the code, tiny, on any machine
     python -m pytest --noconftest tests/gpu tests/unit/moco/test_objective.py     # before it: is it right there?
 
 The pure parts alone: neither Ray nor boto3 is needed. A row that fails or runs out of time is said and the next one
@@ -40,28 +40,31 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.clustering import CHUNK, features
-from benchmarks.embedding import bare_passes, embed_all
-from benchmarks.measure import alternate, lacking, ratio, speed
-from benchmarks.pool import many
-from benchmarks.recipe import train
-from benchmarks.training_step import BareStep, ResidentTraining, two_views
-from benchmarks.views import both, kornia_transform
 from pipeline import device as devices
 from pipeline.artifacts import Float32, Uint8
 from pipeline.cluster import kmeans
 from pipeline.config import override
+from pipeline.context import LocalContext
 from pipeline.data.keyed import sample_keys
 from pipeline.data.views import RGB, make_views
 from pipeline.embed import Embedder
 from pipeline.moco import replay
 from pipeline.moco.confidence import ConfidenceAccumulator
-from pipeline.moco.fit import PAPER_REPEATS
+from pipeline.moco.fit import PAPER_REPEATS, fit_to_pool
 from pipeline.moco.model import build_encoder
 from pipeline.moco.objective import KEYS_AT_ONCE, instance_probability, moco_loss
 from pipeline.moco.replay import Replayed
+from pipeline.moco.resident import ResidentPixels
 from pipeline.moco.task import PretrainTask
+from pipeline.moco.train import pretrain
 from pipeline.presets import preset
+from pipeline.progress import silent
+from speed.clustering import CHUNK, features
+from speed.embedding import bare_passes, embed_all
+from speed.measure import alternate, lacking, ratio, speed
+from speed.pool import many
+from speed.training_step import BareStep, ResidentTraining, two_views
+from speed.views import both, kornia_transform
 
 SIZE = 11_959
 """BloodMNIST's training split."""
@@ -133,7 +136,7 @@ def main() -> int:
     parse.add_argument("--row", choices=ROWS, help=argparse.SUPPRESS)
     given = parse.parse_args()
     if not given.smoke and not torch.cuda.is_available():
-        print("There is no GPU here; python -m benchmarks measures the CPU.", file=sys.stderr)
+        print("There is no GPU here; python -m speed measures the CPU.", file=sys.stderr)
         return 2
     if given.row:
         print_row(given.row, Here(torch.device("cpu" if given.smoke else "cuda"), given.smoke, given.features))
@@ -161,7 +164,7 @@ def features_of(file: Path | None) -> list[str]:
 
 def run_row(name: str, seconds: float, *arguments: str) -> str | None:
     """In a process of its own, since an error on a GPU can end all that its process does there; what went wrong."""
-    command = [sys.executable, "-m", "benchmarks.gpu", "--row", name, *arguments]
+    command = [sys.executable, "-m", "speed.gpu", "--row", name, *arguments]
     # A group, since torch.compile starts processes of its own; no session, since a lent machine would not end that.
     process = subprocess.Popen(command, process_group=0)
     try:
@@ -284,7 +287,12 @@ def recipe(here: Here) -> Iterator[Line]:
         tiny = {"arch": "resnet18", "batch_size": 8, "queue_size": 16, "bn_splits": 2, "repeats": 1}
         changes |= {f"pretrain.{key}": value for key, value in tiny.items()}
     began = time.perf_counter()
-    history = train(pictures(here.size(SIZE, 32)), override(preset("medmnist"), changes), here.device).history
+    images = pictures(here.size(SIZE, 32))
+    fitted, _ = fit_to_pool(override(preset("medmnist"), changes).pretrain, len(images), workers=1)
+    task = PretrainTask(fitted, len(images), images.shape[-1], seed=0, window=len(images))
+    context = LocalContext(here.device, voice=silent)
+    pretrain(task, ResidentPixels.of_array(images, here.device), context)
+    history = context.history
     start = time.perf_counter() - began - history[-1]["seconds"]
     yield "pairs a second, second epoch", f"{history[-1]['pairs_per_second']:,.0f}"
     yield "the second epoch; the first, with all that begins and ends", f"{history[-1]['seconds']:.1f} s; {start:.1f} s"

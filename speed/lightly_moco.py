@@ -19,14 +19,14 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.measure import Row, alternate, lacking, ratio, speed
-from benchmarks.pool import BATCH, images, small_task
-from benchmarks.training_step import ResidentTraining
 from pipeline import device as devices
 from pipeline.artifacts import Uint8
 from pipeline.config import PretrainConfig
 from pipeline.machine import cores
 from pipeline.moco.model import build_encoder
+from speed.measure import Row, alternate, lacking, ratio, speed
+from speed.pool import BATCH, images, small_task
+from speed.training_step import ResidentTraining
 
 WHAT = "2. Training loop against Lightly's MoCo v2 (same model, batch and images)"
 GOAL = 1.9

@@ -115,7 +115,7 @@ def in_a_process_of_its_own(call: Callable[..., Any], *arguments: Any) -> tuple[
 
 def measure_row(module: str) -> Row:
     """The row that a module of this folder measures. Here, since a fresh process cannot find what lies in __main__."""
-    row: Row = importlib.import_module(f"benchmarks.{module}").measure()
+    row: Row = importlib.import_module(f"speed.{module}").measure()
     return row
 
 

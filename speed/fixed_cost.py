@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.measure import Row
+from speed.measure import Row
 
 GOAL = 45.0
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,7 +31,7 @@ def measure(rounds: int = 3) -> Row:
     whole = spent["all"]
     imports = {
         "what training imports, beside Ray's start": seconds_of_import("pipeline.on_ray.training_worker"),
-        "what Ray's first worker imports": seconds_of_import("pipeline.stages.ingest"),
+        "what Ray's first worker imports": seconds_of_import("pipeline.on_ray.pool_maker"),
     }
     spread = f"{runs[0]['all']:.1f} to {runs[-1]['all']:.1f} s"
     return Row(

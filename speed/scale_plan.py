@@ -1,11 +1,11 @@
 """The tables of docs/scale.md: what 1 M to 1 B images take, by formula, from assumptions and measured figures.
 
-    python -m benchmarks.scale_plan            # print
-    python -m benchmarks.scale_plan --write    # put them into docs/scale.md, below its marker
+    python -m speed.scale_plan            # print
+    python -m speed.scale_plan --write    # put them into docs/scale.md, below its marker
 
 N = images, S = side in pixels, T = temperatures, D = feature dimensions, K = clusters, E = epochs, R = repeats,
 B = batch, W = workers, F = FLOPs of one forward pass. GB are 10^9 bytes, hours are of one device. What is held is
-measured by ``benchmarks.held`` and ``benchmarks.sums``, each beside its formula here.
+measured by ``speed.held`` and ``speed.sums``, each beside its formula here.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from pipeline.cluster.sklearn_backend import SAMPLE_ROWS, SEEN_ROWS, STARTS_AND_
 from pipeline.config import EmbedConfig, IngestConfig
 from pipeline.data.staging import Sizes
 from pipeline.moco.fit import IMAGENET_DRAWS
+from pipeline.on_ray.embedding import rows_of_a_file
 from pipeline.on_ray.stream import BYTES_PER_READ
 from pipeline.stages.cluster import CHUNK_BYTES, HELD_BYTES
-from pipeline.stages.embed import rows_of_a_file
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "scale.md"
-MARKER = "<!-- tables: python -m benchmarks.scale_plan --write -->"
+MARKER = "<!-- tables: python -m speed.scale_plan --write -->"
 SIZES = (10**6, 10**7, 10**8, 10**9)
 SIDES = (28, 64, 224)
 EPOCHS = {10**6: 200, 10**7: 100, 10**8: 30, 10**9: 10}

@@ -1,6 +1,6 @@
-"""``make bench``: every row of the table in one run, printed and written to benchmarks/RESULTS.md.
+"""``make speed``: every row of the table in one run, printed and written to docs/speed.md.
 
-    python -m benchmarks [--only NAME ... | --write]
+    python -m speed [--only NAME ... | --write]
 
 A row is a module of this folder with ``measure() -> Row``. Each runs in a process of its own, one after the
 other, with nothing else on the machine.
@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.measure import Row, hardware, in_a_process_of_its_own, measure_row
+from speed.measure import Row, hardware, in_a_process_of_its_own, measure_row
 
 ROWS: dict[str, str] = {
     "training": "training_step",
@@ -32,8 +32,8 @@ ROWS: dict[str, str] = {
     "held": "held",
 }
 """Name -> the module that measures it, in the order of the table."""
-RESULTS = Path(__file__).with_name("RESULTS.md")
-CPU = "<!-- measured by make bench -->"
+RESULTS = Path(__file__).resolve().parents[1] / "docs" / "speed.md"
+CPU = "<!-- measured by make speed -->"
 """Everything below this line is written anew; what is above it (figures of other machines) stays."""
 
 
@@ -41,7 +41,7 @@ def main() -> int:
     parse = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     which = parse.add_mutually_exclusive_group()
     which.add_argument("--only", nargs="+", choices=ROWS, metavar="NAME", help=f"of {', '.join(ROWS)}")
-    which.add_argument("--write", action="store_true", help="write RESULTS.md, row by row")
+    which.add_argument("--write", action="store_true", help="write docs/speed.md, row by row")
     given = parse.parse_args()
     rows: dict[str, Row] = {}
     for name in given.only or ROWS:

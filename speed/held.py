@@ -18,8 +18,6 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from benchmarks.measure import Row, in_a_process_of_its_own
-from benchmarks.scale_plan import POOL_WRITER_SHARE, SIZES, WRITER_SHARE, Plan
 from pipeline.artifacts import (
     CLUSTER_SCHEMA,
     CONFIDENCE_SCHEMA,
@@ -32,6 +30,8 @@ from pipeline.artifacts import (
 from pipeline.data.staging import Sizes
 from pipeline.machine import cores
 from pipeline.storage import Location
+from speed.measure import Row, in_a_process_of_its_own
+from speed.scale_plan import POOL_WRITER_SHARE, SIZES, WRITER_SHARE, Plan
 
 TEMPERATURES = (0.2, 0.05, 0.01, 0.001)
 CLUSTERS = 30
@@ -121,10 +121,8 @@ def _query_peak(folder: str, size: int) -> int:
 
 def write_columns(folder: str, size: int) -> None:
     """What the query reads: a pool's keys, clusters, confidences."""
-    from pipeline.on_ray.plan import CONFIDENCE
-
-    from pipeline.stages.cluster import CENTROIDS
-    from pipeline.stages.cluster import CLUSTERS as CLUSTERS_FILE
+    from pipeline.results import CENTROIDS, CONFIDENCE
+    from pipeline.results import CLUSTERS as CLUSTERS_FILE
 
     store, rng, ids = Location(folder), np.random.default_rng(0), np.arange(size)
     for start in range(0, size, FILE_ROWS):
@@ -149,13 +147,17 @@ def write_columns(folder: str, size: int) -> None:
 def query(folder: str, size: int) -> None:
     """The order of all of the pool, keys and all, as the job writes it."""
     from pipeline.config import QueryConfig, RunConfig
-    from pipeline.stages.query import _query
+    from pipeline.progress import silent
+    from pipeline.results import Clustered, Embedded, Trained
+    from pipeline.run import Run
+    from pipeline.stages.query import query as query_stage
 
-    clusters: dict[str, Any] = {"files": "clusters", "inertia": 1.0, "backend": "sklearn", "seed": 0}
+    trained = Trained(files="trained", weights="w", dimensions=2, arch="resnet18", loss=1.0, fitted={}, notes=[])
+    embedded = Embedded(files="embeddings", size=size, dimensions=2)
+    clustered = Clustered(files="clusters", k=CLUSTERS, inertia=1.0, backend="sklearn", reason="", seed=0)
     pool = PoolManifest("p", "test", "pool", size, *SHAPE, {"train": size}, None, 0, 0, "")
     config = RunConfig(query=QueryConfig(budget=200))
-    results: dict[str, dict[str, Any]] = {"pretrain": {"files": "trained"}, "clusters": clusters}
-    _query(config, Location(folder), pool, results, "query", lambda text: None)
+    query_stage(Run(config, Location(folder), silent), pool, trained, embedded, clustered)
 
 
 # ---- ingest -------------------------------------------------------------------------------
@@ -228,8 +230,8 @@ def write_pool(folder: str, sizes: Sizes) -> None:
 
 def tabulate(folder: str, size: int) -> int:
     """Bytes by which the peak grows while the first worker writes the table of sums that are all in use."""
-    from benchmarks.measure import peak_bytes
     from pipeline.moco.confidence import ConfidenceAccumulator
+    from speed.measure import peak_bytes
 
     sums = ConfidenceAccumulator(size, TEMPERATURES, repeats=1)
     for tensor in sums.state_dict().values():
@@ -289,7 +291,7 @@ def cluster(file: str, rows: int) -> tuple[float, float, float]:
 
 def write_file(folder: str, rows: int) -> None:
     """One file of features as the embedder's batches fill it."""
-    from pipeline.stages.embed import _gathered, _write
+    from pipeline.on_ray.embedding import _gathered, _write
 
     def batches() -> Iterator[pa.Table]:
         for start in range(0, rows, 512):

@@ -13,9 +13,6 @@ import pyarrow as pa
 import pytest
 import torch
 
-from benchmarks.growth import growth
-from benchmarks.held import _receipts
-from benchmarks.scale_plan import DOCUMENT, MARKER, PART_BYTES, RECEIPT_BYTES, Assumed, Plan, forward_flops, tables
 from pipeline.artifacts import Layout, PoolManifest, image_column, pool_schema
 from pipeline.data.exchange import Exchange, Share
 from pipeline.data.pool import PoolReader
@@ -26,6 +23,9 @@ from pipeline.moco.task import PretrainTask
 from pipeline.moco.train import Pretraining
 from pipeline.presets import preset
 from pipeline.storage import Location
+from speed.growth import growth
+from speed.held import _receipts
+from speed.scale_plan import DOCUMENT, MARKER, PART_BYTES, RECEIPT_BYTES, Assumed, Plan, forward_flops, tables
 
 TEMPERATURES = (0.2, 0.05, 0.01, 0.001)
 

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torchvision import transforms
 from torchvision.transforms import v2
 
-from benchmarks.measure import Row, alternate, lacking, ratio, speed
-from benchmarks.pool import BATCH, images
 from pipeline.data.keyed import sample_keys
 from pipeline.data.views import RGB, make_views
+from speed.measure import Row, alternate, lacking, ratio, speed
+from speed.pool import BATCH, images
 
 WHAT = "3. Both views of a batch, views/s on one core (28x28x3)"
 PIL_GOAL, KORNIA_GOAL = 12, 1.8

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from benchmarks.growth import growth
+from speed.growth import growth
 
 
 @pytest.mark.parametrize("exponent", [0.5, 1.0, 2.0])

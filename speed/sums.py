@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import torch
 
-from benchmarks.measure import Row, in_a_process_of_its_own
 from pipeline.moco.confidence import ConfidenceAccumulator
+from speed.measure import Row, in_a_process_of_its_own
 
 TEMPERATURES = (0.2, 0.05, 0.01, 0.001)
 STRIDE = 6_700_417

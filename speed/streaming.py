@@ -15,13 +15,13 @@ import tempfile
 
 import torch
 
-from benchmarks.measure import Row, alternate, ratio, speed, stopwatch
-from benchmarks.pool import BATCH, images, ingested, many, small_task
 from pipeline.machine import cores
 from pipeline.moco.resident import ResidentPixels
 from pipeline.moco.train import Pixels, Pretraining
 from pipeline.progress import Progress
 from pipeline.storage import Location
+from speed.measure import Row, alternate, ratio, speed, stopwatch
+from speed.pool import BATCH, images, ingested, many, small_task
 
 GOAL = 0.85
 

@@ -14,13 +14,13 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from benchmarks.measure import Row, stopwatch
-from benchmarks.pool import BATCH, images, small_task
-from benchmarks.training_step import ResidentTraining, part
 from pipeline import dist
 from pipeline.machine import cores
 from pipeline.moco import train
 from pipeline.moco.confidence import ConfidenceAccumulator
+from speed.measure import Row, stopwatch
+from speed.pool import BATCH, images, small_task
+from speed.training_step import ResidentTraining, part
 
 GOAL = 0.01
 _LARGE = 1_000_000

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks.__main__ import page
-from benchmarks.measure import Row, alternate, lacking, ratio, speed, stopwatch
-from benchmarks.pool import many
+from speed.__main__ import page
+from speed.measure import Row, alternate, lacking, ratio, speed, stopwatch
+from speed.pool import many
 
 
 def test_candidates_take_turns_and_the_warm_up_is_not_counted() -> None:

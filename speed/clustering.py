@@ -30,11 +30,11 @@ import numpy as np
 import sklearn.cluster
 from sklearn.metrics import pairwise_distances_argmin_min
 
-from benchmarks.measure import Row, in_a_process_of_its_own
 from pipeline.artifacts import Float32
 from pipeline.cluster import kmeans, sklearn_backend
 from pipeline.select.pool_view import PoolView
 from pipeline.select.registry import strategy
+from speed.measure import Row, in_a_process_of_its_own
 
 DIMENSIONS = 128
 PARTS = 200

@@ -16,8 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.measure import Row, alternate, ratio, speed, stopwatch
-from benchmarks.pool import BATCH, images, small_task
 from pipeline import device as devices
 from pipeline.artifacts import Uint8
 from pipeline.config import PretrainConfig
@@ -31,6 +29,8 @@ from pipeline.moco.resident import ResidentPixels
 from pipeline.moco.task import PretrainTask
 from pipeline.moco.weight_gradients import WeightGradients
 from pipeline.progress import Progress
+from speed.measure import Row, alternate, ratio, speed, stopwatch
+from speed.pool import BATCH, images, small_task
 
 GOAL = 0.90
 

@@ -39,12 +39,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.measure import Row, alternate, in_a_process_of_its_own
-from benchmarks.scale_plan import QUERY_BYTES, RECEIPT_BYTES, SETTLE_BYTES
 from pipeline.artifacts import CONFIDENCE_SCHEMA, PoolManifest
 from pipeline.config import IngestConfig, QueryConfig, RunConfig
-from pipeline.stages.embed import _EmbedImages
+from pipeline.on_ray.embedding import _EmbedImages
+from pipeline.progress import silent
+from pipeline.results import Clustered, Embedded, Trained
+from pipeline.run import Run
 from pipeline.storage import open_store
+from speed.measure import Row, alternate, in_a_process_of_its_own
+from speed.scale_plan import QUERY_BYTES, RECEIPT_BYTES, SETTLE_BYTES
 
 STAGES = ("ingest", "embed", "cluster", "query", "report")
 TEMPERATURES = (0.2, 0.05, 0.01, 0.001)
@@ -152,7 +155,9 @@ class Ran:
     size: int
     config: RunConfig
     pool: PoolManifest
-    results: dict[str, dict[str, Any]]
+    trained: Trained
+    embedded: Embedded
+    clustered: Clustered
     found: dict[str, dict[str, float]]
     """Seconds and peaks by stage."""
 
@@ -166,10 +171,10 @@ def _ran(folder: str, size: int) -> Ran:
 
 def prepare(folder: str, size: int) -> None:
     """The .npz, and what a training would have left: weights and a confidence table."""
-    from pipeline.on_ray.plan import CONFIDENCE, HISTORY, WEIGHTS
     from safetensors.torch import save
 
     from pipeline.moco.model import build_encoder
+    from pipeline.results import CONFIDENCE, HISTORY, WEIGHTS
 
     os.makedirs(folder)
     with (
@@ -196,14 +201,15 @@ def prepare(folder: str, size: int) -> None:
 
 def run(folder: str, size: int) -> Ran:
     """Every stage once."""
+    from pipeline.on_ray import embedding
     from pipeline.on_ray.session import ray_session
-    from pipeline.stages import embed
-    from pipeline.stages.cluster import run_cluster
+    from pipeline.stages.cluster import cluster
+    from pipeline.stages.embed import embed
     from pipeline.stages.ingest import ingest
-    from pipeline.stages.query import run_query
-    from pipeline.stages.report import run_report
+    from pipeline.stages.query import query
+    from pipeline.stages.report import report
 
-    embed._EmbedImages = TinyEmbedImages  # type: ignore[assignment, misc]
+    embedding._EmbedImages = TinyEmbedImages  # type: ignore[assignment, misc]
     store = open_store(f"{folder}/store")
     config = RunConfig(
         run="growth",
@@ -211,50 +217,44 @@ def run(folder: str, size: int) -> Ran:
         ingest=IngestConfig(source=f"npz:{folder}/pool.npz"),
         query=QueryConfig(budget=200),
     )
-    trained = {
-        "folder": "trained",
-        "files": "trained",
-        "arch": "resnet18",
-        "dimensions": DIMENSIONS,
-        "weights": "tiny",
-        "fingerprint": "tiny",
-        "seconds": 0.0,
-        "notes": [],
-    }
-    results: dict[str, dict[str, Any]] = {"pretrain": trained}
+    trained = Trained(
+        folder="trained", files="trained", arch="resnet18", dimensions=DIMENSIONS, weights="tiny", fingerprint="tiny",
+        loss=1.0, fitted={}, notes=[],
+    )  # fmt: skip
+    job = Run(config, store, silent)
     found: dict[str, dict[str, float]] = {}
-    with ray_session(_quiet):
+    with ray_session(silent):
         with watched("ingest", found):
-            pool = ingest(config, store, _quiet)
+            pool = ingest(job)
         assert pool.size == size
         with watched("embed", found):
-            results["embeddings"] = embed.run_embed(config, store, pool, trained, _quiet)
+            embedded = embed(job, pool, trained)
         with watched("cluster", found):
-            results["clusters"] = run_cluster(config, store, results["embeddings"], _quiet)
+            clustered = cluster(job, embedded)
         with watched("query", found):
-            results["query"] = run_query(config, store, pool, results, _quiet)
+            queried = query(job, pool, trained, embedded, clustered)
         with watched("report", found):
-            run_report(config, store, pool, results, _quiet)
-    return Ran(size, config, pool, results, found)
+            report(job, pool, trained, embedded, clustered, queried)
+    return Ran(size, config, pool, trained, embedded, clustered, found)
 
 
 def in_turns(stage: str, all_of: list[Ran]) -> dict[int, list[float]]:
     """Seconds of every round of the stage, by size."""
     from pipeline.on_ray.session import ray_session
-    from pipeline.stages.cluster import run_cluster
-    from pipeline.stages.query import run_query
+    from pipeline.stages.cluster import cluster
+    from pipeline.stages.query import query
 
     runs = itertools.count()
 
     def again(ran: Ran) -> None:
         config = replace(ran.config, run=f"again-{next(runs)}")
-        store = open_store(config.store)
+        job = Run(config, open_store(config.store), silent)
         if stage == "query":
-            run_query(config, store, ran.pool, ran.results, _quiet)
+            query(job, ran.pool, ran.trained, ran.embedded, ran.clustered)
         else:
-            run_cluster(config, store, ran.results["embeddings"], _quiet)
+            cluster(job, ran.embedded)
 
-    with ray_session(_quiet):
+    with ray_session(silent):
         seconds = alternate({str(ran.size): partial(again, ran) for ran in all_of}, ROUNDS)
     return {int(size): each for size, each in seconds.items()}
 
@@ -327,7 +327,3 @@ def _memory(process: int) -> tuple[int, int]:
         if found:
             return int(found["RssAnon"][1]) * 1024, int(found["RssShmem"][1]) * 1024
     return 0, 0
-
-
-def _quiet(_: str) -> None:
-    pass

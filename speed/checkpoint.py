@@ -18,14 +18,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from pipeline.on_ray.plan import CHECKPOINT
 
-from benchmarks.measure import Row, alternate, ratio
-from benchmarks.pool import images, small_task
-from benchmarks.training_step import ResidentTraining
 from pipeline.checkpoint import CheckpointWriter
 from pipeline.machine import cores
+from pipeline.on_ray.training import CHECKPOINT
 from pipeline.storage import Location
+from speed.measure import Row, alternate, ratio
+from speed.pool import images, small_task
+from speed.training_step import ResidentTraining
 
 GOAL = 0.02
 

@@ -21,9 +21,9 @@ from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
-from benchmarks.measure import Row, alternate, ratio, speed
-from benchmarks.pool import BLOOD
 from pipeline.data.decode import decode
+from speed.measure import Row, alternate, ratio, speed
+from speed.pool import BLOOD
 
 FOLDER = BLOOD.with_name("blood_jpeg")
 SIDE = 64
