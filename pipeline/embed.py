@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
@@ -12,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline import device as devices
+from pipeline.ahead import map_ahead
 from pipeline.artifacts import Float32, Uint8
 from pipeline.data.views import MEAN, STD
 from pipeline.moco.model import build_encoder, fold_batch_norms
@@ -83,16 +82,7 @@ def in_lanes(work: Callable[[Part], Found], parts: Iterable[Part], count: int) -
         torch.set_num_threads(max(1, threads // count))
         return work(part)
 
-    under_way: deque[Future[Found]] = deque()
-    with ThreadPoolExecutor(count, "lane") as pool:
-        try:
-            for part in parts:
-                under_way.append(pool.submit(lane, part))
-                if len(under_way) > count:  # one more, so that none waits for the caller
-                    yield under_way.popleft().result()
-            while under_way:
-                yield under_way.popleft().result()
-        finally:
-            for each in under_way:
-                each.cancel()
-            torch.set_num_threads(threads)
+    try:
+        yield from map_ahead(lane, parts, threads=count, ahead=count)  # one more, so that none waits for the caller
+    finally:
+        torch.set_num_threads(threads)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -12,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.ahead import map_ahead
 from pipeline.artifacts import Float32, Float64, Int64
 from pipeline.errors import InputError
 from pipeline.machine import cores
@@ -68,14 +67,7 @@ def assign(chunks: Chunks, centroids: Float32) -> Assignment:
 def in_order(call: Callable[[A], B], blocks: Iterable[A]) -> Iterator[B]:
     """``call`` of every block, on all cores, in the blocks' order; a few blocks are held at a time."""
     workers = cores()
-    with ThreadPoolExecutor(workers) as pool:
-        ahead: deque[Future[B]] = deque()
-        for block in blocks:
-            ahead.append(pool.submit(call, block))
-            if len(ahead) > 2 * workers:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+    yield from map_ahead(call, blocks, threads=workers, ahead=2 * workers)
 
 
 @dataclass(frozen=True)
