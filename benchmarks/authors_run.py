@@ -25,7 +25,7 @@ from pipeline.cluster.umap2d import umap2d
 from pipeline.on_ray.embeddings import all_features
 from pipeline.on_ray.plan import CONFIDENCE
 from pipeline.on_ray.session import ray_session
-from pipeline.select import PoolView, hard_to_contrast, strategy
+from pipeline.select import PoolView, strategy
 from pipeline.select.round_robin import round_robin
 from pipeline.stages import finished, run_folder
 from pipeline.storage import Location, open_store
@@ -89,8 +89,7 @@ def confidence_table(confidence: dict[float, Float64], clusters: list[Int64], th
     ]
     for temperature, values in confidence.items():
         # Their cluster c is the c-th of their round robin.
-        view = PoolView(np.arange(size), theirs["cluster"].astype(np.int32), confidence=values, k=K)
-        on_theirs = round_robin(theirs["cluster"], hard_to_contrast.key(view), np.arange(K))
+        on_theirs = round_robin(theirs["cluster"], values, np.arange(K))
         on_ours = [
             strategy("hard-to-contrast").order(
                 PoolView(np.arange(size), cluster.astype(np.int32), confidence=values, k=K), seed

@@ -34,11 +34,11 @@ from pipeline.evaluate.samples import EvaluationData
 from pipeline.on_ray.evaluation import evaluation_of, opened
 from pipeline.on_ray.plan import CONFIDENCE
 from pipeline.select import PoolView, strategy
+from pipeline.select.by_features import NEIGHBOURS, mean_distances
 from pipeline.select.facility_location import lazy_greedy
 from pipeline.select.fresh_clusters import largest_first
 from pipeline.select.round_robin import in_turns, round_robin, visiting_order
 from pipeline.select.squared_distances import landmarks, squared_distances
-from pipeline.select.typiclust import NEIGHBOURS, mean_distances
 
 LANDMARKS = 4000
 CLUSTERS = 30

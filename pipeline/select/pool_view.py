@@ -115,3 +115,11 @@ class PoolView:
             value = getattr(self, each.name)
             if isinstance(value, np.ndarray):
                 yield each.name, _SHAPES.get(each.name, "N"), value
+
+
+COLUMNS = tuple(
+    each.name
+    for each in fields(PoolView)
+    if each.name not in ("sample_id", "labelled", "k", "pixel_k", "fresh_clusters")
+)
+"""What a strategy may need; the others every pool has, or they only save time."""

@@ -24,7 +24,8 @@ def test_the_order_is_the_recorded_one(name: str) -> None:
 
 def test_every_strategy_has_its_orders() -> None:
     """A new one gets its line by ``python -m tests.golden.make_pool --orders``, which leaves the others alone."""
-    assert list(ORDERS) == list(STRATEGIES)
+    ours = [name for name, each in STRATEGIES.items() if each.pick.__module__.startswith("pipeline.")]
+    assert list(ORDERS) == ours
 
 
 def test_features_are_of_unit_norm_without_rounding() -> None:
