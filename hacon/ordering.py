@@ -131,7 +131,7 @@ def _mask(labelled: ArrayLike, n: int) -> NDArray[np.bool_]:
 def _columns(given: dict[str, ArrayLike | None]) -> dict[str, Any]:
     if unknown := [name for name in given if name not in COLUMNS or name == "features"]:
         raise ValueError(f"there is no column '{unknown[0]}'; choose of {', '.join(COLUMNS)}")
-    found = {}
+    found: dict[str, Any] = {}
     for name, values in given.items():
         if values is not None:
             column = np.asarray(values)

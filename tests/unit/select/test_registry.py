@@ -123,3 +123,11 @@ def test_what_a_strategy_may_not_return(given: list[Any], sentence: str) -> None
 
     with pytest.raises(ValueError, match=sentence):
         Strategy("own", pick).query(VIEW, 2, seed=0)
+
+
+def test_the_documentation_has_a_row_for_every_strategy() -> None:
+    page = (Path(__file__).parents[3] / "docs/strategies.md").read_text().splitlines()
+    for name, each in STRATEGIES.items():
+        words, nests = each.words + (" ‡" if each.sees_labels else ""), "yes" if each.nests else "no"
+        needs = ", ".join(f"`{column}`" for column in each.needs) or "nothing"
+        assert f"| `{name}` | {words} | {needs} | {nests} | {each.paper} |" in page
