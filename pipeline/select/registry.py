@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
 import numpy as np
@@ -160,8 +160,8 @@ def strategy(name: str) -> Strategy:
     module, colon, function = name.partition(":")
     if colon and module not in RESERVED:
         return _imported(name, module, function)
-    for entry in entry_points(group=ENTRY_POINTS, name=name):
-        return strategy_of(entry.load(), name)
+    if module not in RESERVED and name in _offered():
+        return strategy_of(_offered()[name].load(), name)
     close = difflib.get_close_matches(name, STRATEGIES, n=1)
     hint = f"did you mean '{close[0]}'?" if close else f"choose one of {', '.join(STRATEGIES)}, or MODULE:FUNCTION."
     raise InputError(f"There is no order '{name}'; {hint}")
@@ -189,8 +189,13 @@ def strategy_of(function: Any, name: str) -> Strategy:
 
 def load_entry_points() -> None:
     """Import what installed packages offer under ``ENTRY_POINTS``, so that decorated ones are in ``STRATEGIES``."""
-    for entry in entry_points(group=ENTRY_POINTS):
+    for entry in _offered().values():
         entry.load()
+
+
+@cache
+def _offered() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
 
 
 @cache

@@ -75,9 +75,7 @@ def test_what_cannot_be_imported_is_one_sentence(module: str, tmp_path: Path) ->
 
 def test_an_entry_point_of_an_installed_package(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     offered = [EntryPoint("theirs", f"{module}:plain", registry.ENTRY_POINTS)]
-    monkeypatch.setattr(
-        registry, "entry_points", lambda group, name=None: [each for each in offered if name in (None, each.name)]
-    )
+    monkeypatch.setattr(registry, "_offered", lambda: {each.name: each for each in offered})
     sys.path.append("")
     assert strategy("theirs").name == "theirs"
     assert find("ours") is None
