@@ -72,6 +72,11 @@ def test_clusters_are_made_where_none_are_given() -> None:
             assert hacon.order(RAW, 12, strategy=name, k=k, seed=5, confidence=CONFIDENCE).tolist() == expected
 
 
+def test_orders_by_clusters_nest_on_the_same_k() -> None:
+    small, large = (hacon.order(RAW, b, strategy="closest-to-centroid", k=8).tolist() for b in (10, 20))
+    assert large[:10] == small
+
+
 def test_clusters_and_other_columns_that_are_given() -> None:
     cluster = np.arange(120) % 7
     view = PoolView(np.arange(120), cluster=cluster.astype(np.int32), k=7, variability=CONFIDENCE)
