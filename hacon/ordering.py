@@ -53,8 +53,8 @@ def order(
     """(budget,) rows of ``features`` to label, the first to be labelled first.
 
     The same arguments give the same rows on one machine, whatever the scale of a row of ``features``. Where the
-    strategy nests, a larger budget begins with a smaller one. A strategy by clusters does so on the same clusters: below
-    a budget of 30, give ``cluster`` or ``k``.
+    strategy nests, a larger budget begins with a smaller one. A strategy by clusters does so on the same clusters:
+    below a budget of 30, give ``cluster`` or ``k``.
 
     Args:
         features: (N, D) real numbers, one row an image. Rows are scaled to unit norm; float32 rows whose norms are all

@@ -56,7 +56,7 @@ class PoolView:
     pixel_distance: Float32 | None = None
     pixel_k: int = 0
     fresh_clusters: Callable[[int, int], KMeansResult] | None = None
-    """(K, seed) -> a stored K-means of the features, its rows in ``sample_id`` order; none: strategies make their own."""
+    """(K, seed) -> a stored K-means of the features, rows in ``sample_id`` order; none: strategies make their own."""
     labelled: NDArray[np.bool_] | None = None
     """Labelled already: never chosen again, though a strategy may use their positions. None: no sample is."""
 
