@@ -147,7 +147,7 @@ class QueryConfig:
 
     budget: int = setting(0, "query")
     order: str = setting("hard-to-contrast", "query")
-    """A strategy of ``pipeline.select`` that needs no labels, scorer or pixels."""
+    """A strategy that needs no labels, scorer or pixels, or MODULE:FUNCTION (docs/strategies.md)."""
     temperature: float = setting(0.05, "query", within=POSITIVE)
     """Which of the confidence table's temperatures to select by (SCIENCE.md row 2)."""
     max_budget: int | None = setting(None, "query", within=COUNT)
@@ -201,7 +201,7 @@ class BenchmarkConfig(TrialsConfig):
     """Strategies x uniform x budgets x seeds -> the paper's tables."""
 
     strategies: tuple[str, ...] = setting(("all",), "trial")
-    """Names of ``pipeline.select``, random_covered, authors:NAME; all: every one of them."""
+    """Names of strategies, MODULE:FUNCTION, random_covered, authors:NAME; all: every one that has a name."""
     uniform: Literal["off", "on", "both"] = setting("off", "trial")
     """The oracle of label diversity (SCIENCE.md row 15)."""
     budgets: tuple[int, ...] = setting((), "trial", within=COUNT)

@@ -238,7 +238,11 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-PURE = {module_name(path): path for path in sources("pipeline") if not {"on_ray", "stages"} & set(path.parts)}
+PURE = {
+    module_name(path): path
+    for path in [*sources("hacon"), *sources("pipeline")]
+    if not {"on_ray", "stages"} & set(path.parts)
+}
 
 
 @pytest.fixture(scope="module")
@@ -251,7 +255,7 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         for name in imported_names(ast.Module([node], []))
         if isinstance(node, ast.Import | ast.ImportFrom)
     )
-    outside = {name for name in top_level if name.partition(".")[0] not in ("pipeline", *BLOCKED)}
+    outside = {name for name in top_level if name.partition(".")[0] not in ("hacon", "pipeline", *BLOCKED)}
     arguments = json.dumps([sorted(outside), sorted(PURE), BLOCKED])
     done = subprocess.run(
         [sys.executable, "-c", PROBE, arguments],

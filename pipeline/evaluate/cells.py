@@ -13,7 +13,7 @@ from pipeline.evaluate.paper import PaperCell, PaperKey, paper_tables
 from pipeline.evaluate.spec import RANDOM_COVERED, TrialSpec
 from pipeline.evaluate.statistics import Summary, summarise
 from pipeline.evaluate.trial import TrialResult
-from pipeline.select import STRATEGIES
+from pipeline.select import STRATEGIES, find
 
 Figure = Literal["auc", "accuracy", "balanced_accuracy", "covered", "entropy"]
 _ROUNDING = 1e-3
@@ -110,7 +110,8 @@ def cells_csv(of: Sequence[Cell]) -> str:
 
 def _paper(row: TrialSpec, budget: int, table: int | None, dataset: str | None) -> PaperCell | None:
     # The paper's scorers saw the test split, and its K is 30.
-    other_scorer = row.scorer != "test" and row.strategy in STRATEGIES and STRATEGIES[row.strategy].scorer
+    chosen_by = find(row.strategy)
+    other_scorer = row.scorer != "test" and chosen_by is not None and chosen_by.scorer
     if table is None or dataset is None or other_scorer or row.k not in (None, PAPERS_K):
         return None
     return paper_tables().get(PaperKey(table, dataset, row.strategy, row.uniform, budget))

@@ -79,7 +79,7 @@ class CycleSpec:
         if self.scorer == "test":  # curves from before there was a choice keep their names
             del settings["scorer"]
         digest = fingerprint(json.dumps(settings, sort_keys=True))[:10]
-        return f"{self.initial.replace(':', '.')}-then-{self.later}-{self.seed}-{self.classifier}-{digest}"
+        return f"{self.initial}-then-{self.later}-{self.seed}-{self.classifier}-{digest}".replace(":", ".")
 
     @property
     def sizes(self) -> list[int]:

@@ -14,7 +14,7 @@ from pipeline.config import RunConfig, TrialsConfig
 from pipeline.errors import InputError, did_you_mean
 from pipeline.evaluate.cycles import CycleSpec
 from pipeline.evaluate.spec import PUBLISHED, RANDOM_COVERED, TrialSpec, grid
-from pipeline.select import STRATEGIES, strategy
+from pipeline.select import STRATEGIES, find, strategy
 from pipeline.storage import Location
 
 ALL = "all"
@@ -125,7 +125,9 @@ def _is_order(array: NDArray[Any], size: int) -> bool:
 def _known(names: Sequence[str], orders: Iterable[str]) -> list[str]:
     known = [RANDOM_COVERED, *STRATEGIES, *orders]
     for name in names:
-        if name not in known:
+        if ":" in name and not name.startswith(PUBLISHED):
+            strategy(name)  # says what is wrong with it
+        elif name not in known and find(name) is None:
             raise InputError(f"There is no strategy '{name}'; {did_you_mean(name, [ALL, *known])}")
     return list(dict.fromkeys(names))
 
@@ -144,7 +146,7 @@ def _impossible(spec: TrialSpec, pool: PoolManifest, orders: Mapping[str, Int64]
         return f"A budget of {spec.budget} is less than one of each of {len(pool.classes)} classes; leave out uniform."
     if spec.strategy in orders and spec.budget > len(orders[spec.strategy]):
         return f"The order '{spec.strategy}' ends after {len(orders[spec.strategy])}; leave out {spec.budget}."
-    chosen_by = STRATEGIES.get(spec.strategy)
+    chosen_by = find(spec.strategy)
     if chosen_by is not None and chosen_by.scorer and spec.scorer == "labelled" and spec.budget < 2:
         return f"'{spec.strategy}' with a scorer that is trained on the query so far needs a budget of 2 or more."
     return ""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pipeline.artifacts import fingerprint
 from pipeline.cluster import default_k
-from pipeline.select import STRATEGIES
+from pipeline.select import find
 
 RANDOM_COVERED = "random_covered"
 """The one choice that is no strategy but an oracle (SCIENCE.md row 17)."""
@@ -24,7 +24,7 @@ class TrialSpec:
     """All that a trial's result depends on, beside the data."""
 
     strategy: str
-    """A strategy's name, ``random_covered``, or the name of one of ``Parts.orders`` (``authors:hard``)."""
+    """Of ``pipeline.select``, or MODULE:FUNCTION; ``random_covered``; or of ``Parts.orders`` (``authors:hard``)."""
     budget: int
     seed: int
     """Of the query, of the clustering and scorer it is made with, and of the classifier."""
@@ -47,8 +47,8 @@ class TrialSpec:
     @property
     def by_itself_an_oracle(self) -> bool:
         """Whether what chooses has seen the pool's hidden labels, whatever ``uniform`` adds."""
-        if self.strategy in STRATEGIES:
-            return STRATEGIES[self.strategy].sees_labels
+        if (chosen_by := find(self.strategy)) is not None:
+            return chosen_by.sees_labels
         return self.strategy == RANDOM_COVERED or self.strategy.startswith(PUBLISHED + FROM_LABELS)
 
     @property
@@ -59,7 +59,8 @@ class TrialSpec:
     @property
     def saw_test_labels(self) -> bool:
         """Whether the query is made with a scorer that was trained on the test split."""
-        return self.scorer == "test" and self.strategy in STRATEGIES and STRATEGIES[self.strategy].scorer
+        chosen_by = find(self.strategy)
+        return self.scorer == "test" and chosen_by is not None and chosen_by.scorer
 
     @property
     def id(self) -> str:

@@ -27,7 +27,7 @@ from pipeline.on_ray.session import gpus, quieten
 from pipeline.progress import Progress, silent
 from pipeline.publish import Stage, claim, finished
 from pipeline.results import SharedPart
-from pipeline.select import STRATEGIES
+from pipeline.select import find
 from pipeline.select.fresh_clusters import MOST_CLUSTERS
 
 
@@ -119,7 +119,7 @@ def fresh_clusters(given: Opened, k: int, seed: int) -> KMeansResult:
 
 
 def _parts_of(evaluation: Evaluation, spec: TrialSpec) -> Iterator[Part]:
-    chosen_by = STRATEGIES.get(spec.strategy)
+    chosen_by = find(spec.strategy)
     if chosen_by is None:  # an oracle or a published order
         return
     needs, seed = set(chosen_by.needs), spec.seed

@@ -36,7 +36,7 @@ from pipeline.evaluate.stored_parts import stored_parts
 from pipeline.on_ray.session import gpus, quieten, ray_session
 from pipeline.on_ray.shared_parts import claim_part, fresh_clusters, make_parts, orders_part, parts_of
 from pipeline.progress import Progress
-from pipeline.select import STRATEGIES
+from pipeline.select import find
 from pipeline.storage import Location
 
 _PART = "shared part "
@@ -179,7 +179,8 @@ def _parts(given: Opened, choices: list[TrialSpec]) -> Parts:
 
 def _needs(name: str) -> tuple[str, ...]:
     """Columns; an oracle or a published order needs none."""
-    return STRATEGIES[name].needs if name in STRATEGIES else ()
+    chosen_by = find(name)
+    return () if chosen_by is None else chosen_by.needs
 
 
 def _share(settings: TrialsConfig) -> dict[str, float]:

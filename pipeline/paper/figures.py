@@ -21,20 +21,13 @@ from pipeline.evaluate.spec import RANDOM_COVERED, TrialSpec
 from pipeline.evaluate.statistics import summarise
 from pipeline.evaluate.tables import HACON
 from pipeline.evaluate.trial import TrialResult
-from pipeline.paper.commands import ABLATIONS, SWEPT, TRUTH
+from pipeline.paper.commands import ABLATIONS, SWEPT
 from pipeline.paper.data import Curve, CurveFigure, CyclesFigure, LabelBar, LabelFigure, Panel
 from pipeline.paper.tables import by_classifier, one_a_query, usual_k
 from pipeline.select import STRATEGIES
+from pipeline.select.registry import FAMILIES
 
 CHANCE = ("random", RANDOM_COVERED)
-FAMILIES = {
-    "The regions of the dataset maps": ("easy-to-contrast", "ambiguous", *TRUTH),
-    "Published active selection": (
-        *("entropy", "margin", "least-confidence", "consistency", "bald", "vaal", "coreset"),
-    ),
-    "Made for low budgets": ("k-medoids", "greedy-medoids", "hard-medoids", "typiclust", "probcover", "maxherding"),
-}
-"""Fig. 5, Fig. 7 and what is younger than the paper; each is drawn with HaCon and chance."""
 MOST_LABEL_FIGURES = 4
 AUC, COVERED = "AUC (%)", "classes covered (share)"
 UNIFORM = "Unif.: an oracle takes equally from each true class, in each strategy's order."
@@ -52,7 +45,7 @@ def auc_figures(results: Sequence[TrialResult]) -> tuple[CurveFigure, ...]:
         for uniform in (False, True):
             some = [cell for cell in found if cell.row.uniform == uniform]
             note = f"Classifier: {classifier}." + (f" {UNIFORM}" if uniform else "")
-            for title, names in {**FAMILIES, "Other orders": _others(some)}.items():
+            for title, names in {**_families(), "Other orders": _others(some)}.items():
                 family = [cell for cell in some if cell.row.strategy in (*CHANCE, HACON, *names)]
                 figures += _family(f"{title}{', Unif.' if uniform else ''}{aside}", family, names, note)
     return tuple(figures)
@@ -75,7 +68,7 @@ def coverage_figures(results: Sequence[TrialResult]) -> tuple[CurveFigure, ...]:
     """Classes covered by budget, family by family (Fig. 10)."""
     found = [cell for cell in cells(one_a_query(usual_k(results)), "covered") if not cell.row.uniform]
     figures = []
-    for title, names in {**FAMILIES, "Ablations": tuple(ABLATIONS), "Other orders": _others(found)}.items():
+    for title, names in {**_families(), "Ablations": tuple(ABLATIONS), "Other orders": _others(found)}.items():
         some = [cell for cell in found if cell.row.strategy in ("random", HACON, *names)]
         figures += _family(f"Classes covered: {title[0].lower()}{title[1:]}", some, names, "", COVERED)
     return tuple(figures)
@@ -143,9 +136,19 @@ def cycle_figures(results: Sequence[CycleResult]) -> tuple[CyclesFigure, ...]:
     return tuple(figures)
 
 
+def _families() -> dict[str, tuple[str, ...]]:
+    """By title: Fig. 5, Fig. 7 and what is younger than the paper; each is drawn with HaCon and chance."""
+    names: dict[str, tuple[str, ...]] = {}
+    for name, each in STRATEGIES.items():
+        if each.family not in ("ablation", "other") and name not in (*CHANCE, HACON):
+            title = FAMILIES[each.family]
+            names[title] = (*names.get(title, ()), name)
+    return names
+
+
 def _others(found: Sequence[Cell]) -> tuple[str, ...]:
     """Strategies that no family names: of new ones, and published orders."""
-    named = {*CHANCE, *ABLATIONS, *(name for names in FAMILIES.values() for name in names)}
+    named = {*CHANCE, *ABLATIONS, *(name for names in _families().values() for name in names)}
     return tuple(dict.fromkeys(cell.row.strategy for cell in found if cell.row.strategy not in named))
 
 

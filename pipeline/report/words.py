@@ -7,67 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.select.registry import STRATEGIES
+from pipeline.select import find
 
-ORDERS = {
-    "hard-to-contrast": (
-        "the images that training found hardest to tell apart from the others come first",
-        "An image that the network confuses with the others looks like them: it is typical of its cluster, and a label "
-        "for it says something about many. Images that stand out are often outliers, and come last.",
-    ),
-    "easy-to-contrast": (
-        "the images that training found easiest to tell apart from the others come first",
-        "These stand out from the rest. They are often outliers, which is why the default order is the opposite one.",
-    ),
-    "ambiguous": (
-        "the images whose confidence changed most during training come first",
-        "These are the images about which the network changed its mind most often.",
-    ),
-    "closest-to-centroid": (
-        "the images nearest to their cluster's centre come first",
-        "The image in the middle of a cluster is taken as typical of it; confidence plays no part in this order.",
-    ),
-    "random": (
-        "they were drawn by chance",
-        "Chance plays no favourites; clusters and confidence play no part in this order.",
-    ),
-    "lowest-confidence": (
-        "the images that training found hardest to tell apart from the others come first, wherever they lie",
-        "The hardest images of the whole pool, without regard to clusters: a study of what the clusters are good for.",
-    ),
-    "coreset": (
-        "each is the image farthest from all before it",
-        "No image of the pool stays far from a chosen one (k-centre greedy). Outliers come early.",
-    ),
-    "k-medoids": (
-        "the images were sorted into as many clusters as there are to choose, and the middle one of each was taken",
-        "The image in the middle of a cluster is taken as typical of it.",
-    ),
-    "greedy-medoids": (
-        "each lowers most how far the pool's images are from the nearest chosen one",
-        "An image stands for those around it; the first ones for the largest groups (greedy medoids).",
-    ),
-    "hard-medoids": (
-        "each lowers most how far the images that are hard to tell apart are from the nearest chosen one",
-        "An image stands for those around it, and these count the more, the harder training found them: the hard say "
-        "where to label, and what lies in their middle is labelled (greedy medoids, weighted).",
-    ),
-    "typiclust": (
-        "the images were sorted into as many clusters as there are to choose, and the one in the densest place of each "
-        "was taken",
-        "An image whose neighbours are near is taken as typical of its cluster (TypiClust).",
-    ),
-    "probcover": (
-        "each has the most look-alikes that none before it has",
-        "An image stands for all within a fixed distance of it; together they stand for as many as can be (ProbCover).",
-    ),
-    "maxherding": (
-        "each raises most how similar the pool's images are to the nearest chosen one",
-        "An image stands for others the more, the more similar they are; together they stand for as much as can be "
-        "(MaxHerding).",
-    ),
-}
-"""By order: what comes first, and why."""
 READ_DATASET_MAP = (
     "Blue is the pool, darker where more images lie; orange is the query. Low on the map are images that training "
     "could hardly tell from the others (hard-to-contrast, typical), high up those that stand out (easy-to-contrast, "
@@ -164,12 +105,19 @@ def headline(budget: int) -> str:
 
 def takes_turns(order: str) -> bool:
     """Whether the run's clusters take turns in this order."""
-    return order in STRATEGIES and STRATEGIES[order].by_turns
+    found = find(order)
+    return found is not None and found.by_turns
+
+
+def words_of(order: str) -> tuple[str, str]:
+    """What comes first in an order, as a clause, and why, as a sentence; its name where its strategy does not say."""
+    found = find(order)
+    return (found and found.words) or f"the order is '{order}'", (found and found.why) or f"The order is '{order}'."
 
 
 def lede(budget: int, total: int, k: int, order: str) -> str:
     """What was chosen, in one or two sentences."""
-    inside = ORDERS[order][0] if order in ORDERS else f"the order is '{order}'"
+    inside, _ = words_of(order)
     images = "1 image" if budget == 1 else f"{count(budget)} images"
     if k == 1 or not takes_turns(order):
         return f"{images} out of {count(total)}, chosen without a single label: {inside}."
@@ -182,7 +130,7 @@ def lede(budget: int, total: int, k: int, order: str) -> str:
 
 def why(order: str, temperature: float, k: int, budget: int) -> list[tuple[str, str]]:
     """The method in three steps, as (step, words)."""
-    reason = ORDERS[order][1] if order in ORDERS else f"The order is '{order}'."
+    _, reason = words_of(order)
     share = "at most one" if budget < k else f"about {budget / k:.1f}" if budget % k else count(budget // k)
     sorted_into = f"K-means sorted the images into {count(k)} clusters of look-alikes."
     if not takes_turns(order):

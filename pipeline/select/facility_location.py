@@ -11,9 +11,9 @@ from pipeline.select.pool_view import PoolView
 from pipeline.select.squared_distances import LANDMARKS, blocks, landmarks, squared_distances
 
 HELD_BYTES = 1 << 30
-"""Similarities between candidates and landmarks are kept up to this size, and computed anew where needed beyond."""
+"""Similarities between candidates and landmarks are kept up to this size; larger ones are computed when needed."""
 EQUAL = 1e-5
-"""Gains that differ by less than this share are equal: two samples that cover each other alone differ by rounding."""
+"""Gains that differ by less than this share are equal: those of two samples that cover only each other, for one."""
 AT_ONCE = 32
 """Candidates looked at again together: one product instead of many."""
 
@@ -27,9 +27,9 @@ def facility_location(
 ) -> Int64:
     """Greedy: the sample that most raises the pool's mean of max over s in S of similarity(x, s).
 
-    S are the labelled and the picked. The mean is over the whole pool, above 20,000 samples over 20,000 landmarks drawn
-    by the seed: nothing grows as N x N. Time is that of a few products of all candidates with all landmarks; 100,000
-    samples take minutes on one core. Of equals the lower id.
+    S are the labelled and the picked. The mean is over the whole pool. Above 20,000 samples it is over 20,000 landmarks
+    drawn by the seed, so nothing grows as N x N. Time is that of a few products of all candidates with all landmarks:
+    100,000 samples take minutes on one core. Of equals the lower id.
 
     Args:
         similarity: squared distances, which it may overwrite -> similarities, 0 or more.
@@ -54,8 +54,8 @@ def facility_location(
 def lazy_greedy(similar: Callable[[Int64], Float32], n: int, covered: Float32, budget: int) -> Int64:
     """(budget,) places of the candidates that raise the sum of ``covered`` most, one after the other.
 
-    A gain only ever falls, so a gain of earlier is a bound on today's, and only candidates whose bound is the highest
-    are looked at again (Minoux 1978): the same picks as by looking at all. Of equals the lower place.
+    A gain never rises, so an earlier gain bounds the present one. Only candidates with the highest bound are looked at
+    again (Minoux 1978), and the picks are those of looking at all. Of equals the lower place.
 
     Args:
         similar: places (m,) -> (m, L) similarities of these candidates to the landmarks.

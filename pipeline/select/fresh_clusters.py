@@ -9,11 +9,11 @@ from pipeline.cluster import KMeansResult, kmeans
 from pipeline.select.pool_view import PoolView
 
 MOST_CLUSTERS = 500
-"""More are not made; clusters then take further turns. The cap of TypiClust's paper and code."""
+"""At most; beyond them clusters take further turns. The cap of TypiClust's paper and code."""
 
 
 def cluster_features(features: Float32, k: int, seed: int) -> KMeansResult:
-    """K-means of (N, D) by scikit-learn from one start, on every machine alike; fewer clusters where rows coincide."""
+    """K-means of (N, D) by scikit-learn from one start; fewer clusters where there are fewer distinct rows."""
     return kmeans(features, _distinct(features, k), seed, backend="sklearn", n_init=1)
 
 
@@ -27,12 +27,12 @@ def fresh_clusters(view: PoolView, budget: int, seed: int) -> KMeansResult:
 
 
 def largest_first(sizes: Int64) -> Int64:
-    """(K,) cluster numbers; of equals the one with the lowest sample id, which has the lower number."""
+    """(K,) cluster numbers; of equals the lower number, which holds the lower sample id."""
     return np.argsort(-sizes, kind="stable")
 
 
 def _distinct(features: Float32, most: int) -> int:
-    """How many different rows there are, up to ``most``: a look at the first few of them is enough as a rule."""
+    """The number of different rows, up to ``most``; the first few rows are usually enough to tell."""
     seen: set[bytes] = set()
     for row in features:
         seen.add((row + 0).tobytes())  # + 0 makes -0.0 and 0.0 one

@@ -23,14 +23,14 @@ def label_studio_json(query: pa.Table, image_prefix: str | None) -> str:
     """Label Studio's import format: a list of tasks, in order.
 
     Args:
-        image_prefix: what, put before a key, is the image's address; none: the key alone.
+        image_prefix: put before a key to make the image's address; none: the key is the address.
     """
     tasks = [_task(row, image_prefix) for row in query.to_pylist()]
     return json.dumps(tasks, indent=1, ensure_ascii=False) + "\n"
 
 
 def _csv_line(values: Sequence[Any]) -> str:
-    """Written with both letters of a line's end, so that either of them is quoted in a key (Python 3.11: only then)."""
+    """The writer is told of CR and LF, so that Python 3.11 quotes either of them in a key; the line ends in LF."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\r\n").writerow(values)
     return text.getvalue().removesuffix("\r\n") + "\n"
@@ -43,7 +43,7 @@ def _task(row: dict[str, Any], image_prefix: str | None) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Floats with nine significant digits; what is not a number as an empty field."""
+    """A float with nine significant digits; None for not-a-number, which becomes an empty field."""
     if isinstance(value, float):
         return None if value != value else float(f"{value:.9g}")
     return value

@@ -1,4 +1,4 @@
-"""All that a strategy may see of a pool. No class labels are in it, and no way to them."""
+"""All that a strategy may see of a pool: no class labels, and no way to reach them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class PoolView:
     labelled_score: NDArray[np.floating] | None = None
     """How surely VAAL's discriminator takes the sample for a labelled one, 0 to 1."""
     learnability: NDArray[np.floating] | None = None
-    """Mean probability of the true class over a supervised training: whoever uses it has seen labels."""
+    """Mean probability of the true class over a supervised training: a strategy that uses it has seen labels."""
     learnability_variability: NDArray[np.floating] | None = None
     """Its standard deviation over the epochs."""
     pixel_cluster: NDArray[np.int32] | None = None
@@ -56,9 +56,9 @@ class PoolView:
     pixel_distance: Float32 | None = None
     pixel_k: int = 0
     fresh_clusters: Callable[[int, int], KMeansResult] | None = None
-    """(K, seed) -> K-means of the features, their rows in ``sample_id`` order, where somebody keeps it for others."""
+    """(K, seed) -> a stored K-means of the features, rows in ``sample_id`` order; none: strategies make their own."""
     labelled: NDArray[np.bool_] | None = None
-    """Labelled already: never chosen again, but a strategy may use where they lie. None: none is."""
+    """Labelled already: never chosen again, though a strategy may use their positions. None: no sample is."""
 
     def __post_init__(self) -> None:
         n = len(self.sample_id)
@@ -92,7 +92,7 @@ class PoolView:
         return np.arange(len(self.sample_id)) if self.labelled is None else np.flatnonzero(~self.labelled)
 
     def take(self, rows: Int64) -> PoolView:
-        """The view of some samples, in the order of ``rows``; clusters that are kept of all samples do not go along."""
+        """The view of some samples, in the order of ``rows``, without the stored clusterings of all samples."""
         taken: dict[str, Any] = {
             name: column.take(rows, axis=shape.index("N")) for name, shape, column in self._columns()
         }
@@ -115,3 +115,11 @@ class PoolView:
             value = getattr(self, each.name)
             if isinstance(value, np.ndarray):
                 yield each.name, _SHAPES.get(each.name, "N"), value
+
+
+COLUMNS = tuple(
+    each.name
+    for each in fields(PoolView)
+    if each.name not in ("sample_id", "labelled", "k", "pixel_k", "fresh_clusters")
+)
+"""What a strategy may need. Of the other fields every pool has some, and the rest only save time."""

@@ -1,42 +1,40 @@
-"""Every strategy by its name, with what it needs to know. A new one is a file and a line here."""
+"""Every strategy by its name. A new one is one function under ``register``, here or in a module of your own."""
 
 from __future__ import annotations
 
-import difflib
+import importlib
+import os
+import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, TypeVar
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from pipeline.artifacts import Int64
-from pipeline.errors import InputError
-from pipeline.select import (
-    ambiguous,
-    ambiguous_to_learn,
-    bald,
-    closest_to_centroid,
-    consistency,
-    coreset,
-    easy_to_contrast,
-    easy_to_learn,
-    entropy,
-    greedy_medoids,
-    hard_medoids,
-    hard_to_contrast,
-    hard_to_learn,
-    k_medoids,
-    least_confidence,
-    lowest_confidence,
-    margin,
-    maxherding,
-    pixel_clusters,
-    probcover,
-    random_order,
-    typiclust,
-    vaal,
-)
-from pipeline.select.pool_view import PoolView
+from pipeline.errors import InputError, did_you_mean
+from pipeline.select.pool_view import COLUMNS, PoolView
+
+Pick = Callable[[PoolView, int, int], Int64]
+_Pick = TypeVar("_Pick", bound=Pick)
+
+FAMILIES = {
+    "contrast map": "The regions of the dataset maps",
+    "ablation": "Ablations",
+    "published": "Published active selection",
+    "truth map": "The regions of the dataset maps",
+    "low budget": "Made for low budgets",
+    "other": "Other orders",
+}
+"""Family of a strategy -> title of the figure that draws it; also the order of the families in tables."""
+ENTRY_POINTS = "hacon.strategies"
+"""The entry point group by which an installed package offers strategies."""
+RESERVED = ("all", "random_covered", "authors")
+"""No strategy's names: the benchmark means something else by them. ``authors:NAME`` is a published order."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +42,22 @@ class Strategy:
     """A way to choose samples of a pool. Call ``query`` or ``order``, which check what ``pick`` trusts in."""
 
     name: str
-    pick: Callable[[PoolView, int, int], Int64]
+    pick: Pick
     """(view with its rows in ``sample_id`` order, budget, seed) -> (budget,) sample ids, first = label first."""
     needs: tuple[str, ...] = ()
     """The columns of ``PoolView`` without which it cannot run."""
-    nests: bool = True
+    nests: bool = False
     """Whether a larger budget continues a smaller one, labelled meanwhile or not, on the same columns and seed."""
     sees_labels: bool = False
     """Whether a column it needs was made with the pool's labels: for analysis only."""
+    family: str = "other"
+    """Of the figures: a key of ``FAMILIES``."""
     paper: str = ""
     """Where it comes from, in short."""
+    words: str = ""
+    """What comes first, as a clause for the report."""
+    why: str = ""
+    """Why that is worth a label, as a sentence or two for the report."""
 
     @property
     def scorer(self) -> bool:
@@ -62,7 +66,7 @@ class Strategy:
 
     @property
     def by_turns(self) -> bool:
-        """Whether the clusters that it is given take turns; beside features they only say what is compared."""
+        """Whether the given clusters take turns; beside features they only say what is compared."""
         return not {"cluster", "pixel_cluster"}.isdisjoint(self.needs) and "features" not in self.needs
 
     def missing(self, view: PoolView) -> list[str]:
@@ -73,7 +77,8 @@ class Strategy:
         """(budget,) sample ids to label, first = label first; the order of the view's rows does not matter.
 
         Raises:
-            ValueError: the view lacks a column that the strategy needs, or has not ``budget`` unlabelled samples.
+            ValueError: the view lacks a column that the strategy needs or has too few unlabelled samples, or the
+                strategy gave something other than ``budget`` different unlabelled samples.
             InputError: the pool, or its size, is not for this strategy.
         """
         if missing := self.missing(view):
@@ -81,68 +86,135 @@ class Strategy:
         free = view.sample_id[view.unlabelled_rows]
         if not 1 <= budget <= len(free):
             raise ValueError(f"a budget of {budget} from {len(free)} unlabelled samples")
-        # What several threads add up depends on how many there are, and a query must not.
+        # A sum over several threads depends on their number, and a query must not.
         with threadpool_limits(limits=1):
-            ids = self.pick(view.by_sample_id(), budget, seed)
-        assert ids.shape == (budget,), f"{self.name} missed the budget"
-        assert (np.diff(np.sort(ids)) > 0).all(), f"{self.name} repeats samples"
-        assert np.isin(ids, free).all(), f"{self.name} chose what is labelled or not there"
-        return ids
+            ids = np.asarray(self.pick(view.by_sample_id(), budget, seed))
+        if ids.shape != (budget,) or not np.issubdtype(ids.dtype, np.integer):
+            raise ValueError(f"{self.name} gave {ids.dtype} of shape {ids.shape}, not {budget} sample ids")
+        if repeated := budget - len(np.unique(ids)):
+            raise ValueError(f"{self.name} repeats {repeated} of {budget} samples")
+        if outside := int((~np.isin(ids, free)).sum()):
+            raise ValueError(f"{self.name} chose {outside} of {budget} samples that are labelled or not in the pool")
+        return ids.astype(np.int64, copy=False)
 
     def order(self, view: PoolView, seed: int) -> Int64:
         """(M,) ids of all M unlabelled samples, first = label first; raises as ``query``."""
         return self.query(view, len(view.unlabelled_rows), seed)
 
 
-HACON = "Chen et al., MIDL 2023"
-MAP = "Swayamdipta et al., EMNLP 2020"
-CONTRAST = ("cluster", "confidence")
+STRATEGIES: dict[str, Strategy] = {}
+"""By name: family by family, each in the order of registration."""
 
-STRATEGIES: dict[str, Strategy] = {
-    each.name: each
-    for each in (
-        # The paper's own, and the other regions of its dataset map.
-        Strategy("hard-to-contrast", hard_to_contrast.pick, CONTRAST, paper=HACON),
-        Strategy("easy-to-contrast", easy_to_contrast.pick, CONTRAST, paper=HACON),
-        Strategy("ambiguous", ambiguous.pick, ("cluster", "variability"), paper=HACON),
-        # Its ablations (Fig. 3).
-        Strategy("closest-to-centroid", closest_to_centroid.pick, ("cluster", "distance"), paper=HACON),
-        Strategy("pixel-clusters", pixel_clusters.pick, ("pixel_cluster", "pixel_distance"), paper=HACON),
-        Strategy("lowest-confidence", lowest_confidence.pick, ("confidence",), paper=HACON),
-        # Its baselines.
-        Strategy("random", random_order.pick, paper="chance"),
-        Strategy("entropy", entropy.pick, ("probabilities",), paper="Wang & Shang, IJCNN 2014"),
-        Strategy("margin", margin.pick, ("probabilities",), paper="Balcan et al., COLT 2007"),
-        Strategy("least-confidence", least_confidence.pick, ("probabilities",), paper="Lewis & Gale, SIGIR 1994"),
-        Strategy("consistency", consistency.pick, ("probability_views",), paper="Gao et al., ECCV 2020"),
-        Strategy("bald", bald.pick, ("probability_draws",), paper="Houlsby et al. 2011; Gal et al., ICML 2017"),
-        Strategy("vaal", vaal.pick, ("labelled_score",), paper="Sinha et al., ICCV 2019"),
-        Strategy("coreset", coreset.pick, ("features",), paper="Sener & Savarese, ICLR 2018"),
-        # The map that ground truth draws.
-        Strategy("easy-to-learn", easy_to_learn.pick, ("learnability",), sees_labels=True, paper=MAP),
-        Strategy("hard-to-learn", hard_to_learn.pick, ("learnability",), sees_labels=True, paper=MAP),
-        Strategy(
-            "ambiguous-to-learn", ambiguous_to_learn.pick, ("learnability_variability",), sees_labels=True, paper=MAP
-        ),
-        # What the field uses at low budgets.
-        Strategy("k-medoids", k_medoids.pick, ("features",), nests=False, paper="K-means, K = budget"),
-        Strategy("greedy-medoids", greedy_medoids.pick, ("features",), paper="PAM's BUILD, Kaufman & Rousseeuw 1990"),
-        Strategy("hard-medoids", hard_medoids.pick, ("features", *CONTRAST), paper="PAM's BUILD, weighted by HaCon's"),
-        Strategy("typiclust", typiclust.pick, ("features",), nests=False, paper="Hacohen et al., ICML 2022"),
-        Strategy("probcover", probcover.pick, ("features",), paper="Yehuda et al., NeurIPS 2022"),
-        Strategy("maxherding", maxherding.pick, ("features",), paper="Bae et al., ECCV 2024"),
-    )
-}
+
+def register(
+    name: str,
+    *,
+    needs: tuple[str, ...] = (),
+    nests: bool = False,
+    sees_labels: bool = False,
+    family: str = "other",
+    paper: str = "",
+    words: str = "",
+    why: str = "",
+) -> Callable[[_Pick], _Pick]:
+    """Decorator: make a function ``(view, budget, seed) -> sample ids`` the strategy ``name``; returns the function.
+
+    The function gets a ``PoolView`` whose rows are in ascending order of ``sample_id``. It returns ``budget`` different
+    ids of unlabelled samples, the first to be labelled first. ``Strategy`` says what the arguments mean.
+
+    Raises:
+        ValueError: a name that is taken or cannot be a file's, an unknown column in ``needs``, an unknown family.
+    """
+    if not re.fullmatch(r"\w[\w.-]*", name) or name in RESERVED:
+        raise ValueError(
+            f"a strategy's name has letters, digits, '-', '_' and '.', and is none of {RESERVED}: '{name}'"
+        )
+    if unknown := [column for column in needs if column not in COLUMNS]:
+        raise ValueError(f"'{name}' needs '{unknown[0]}', which no pool has; choose of {', '.join(COLUMNS)}")
+    if family not in FAMILIES:
+        raise ValueError(f"'{name}' is of the family '{family}'; choose of {', '.join(FAMILIES)}")
+
+    def add(pick: _Pick) -> _Pick:
+        known = STRATEGIES.get(name)
+        if known is not None and _place(known.pick) != _place(pick):  # a module that is loaded again is welcome
+            raise ValueError(f"there is a strategy '{name}' in {known.pick.__module__} already; choose another name")
+        STRATEGIES[name] = Strategy(name, pick, needs, nests, sees_labels, family, paper, words, why)
+        families = list(FAMILIES)
+        ordered = sorted(STRATEGIES.items(), key=lambda item: families.index(item[1].family))
+        STRATEGIES.clear()
+        STRATEGIES.update(ordered)
+        return pick
+
+    return add
 
 
 def strategy(name: str) -> Strategy:
-    """The strategy called ``name``.
+    """The strategy called ``name``: a registered one, ``module:function``, or an entry point of an installed package.
 
     Raises:
         InputError: there is none of that name; names the closest.
     """
-    if name not in STRATEGIES:
-        close = difflib.get_close_matches(name, STRATEGIES, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else f"choose one of {', '.join(STRATEGIES)}."
-        raise InputError(f"There is no order '{name}'; {hint}")
-    return STRATEGIES[name]
+    if (found := STRATEGIES.get(name)) is not None:
+        return found
+    module, colon, function = name.partition(":")
+    if colon and module not in RESERVED:
+        return _imported(name, module, function)
+    if module not in RESERVED and name in _offered():
+        return strategy_of(_offered()[name].load(), name)
+    hint = did_you_mean(name, STRATEGIES, f"choose one of {', '.join(STRATEGIES)}, or MODULE:FUNCTION.")
+    raise InputError(f"There is no order '{name}'; {hint}")
+
+
+def find(name: str) -> Strategy | None:
+    """As ``strategy``, but None where there is none: an oracle, a published order, or a module that is not here."""
+    try:
+        return strategy(name)
+    except InputError:
+        return None
+
+
+def strategy_of(function: Any, name: str) -> Strategy:
+    """The strategy that a function was registered as; one that was not is called ``name`` and needs the features.
+
+    Raises:
+        InputError: it is not a function.
+    """
+    if not callable(function):
+        raise InputError(f"The order '{name}' is {type(function).__name__}, not a function (view, budget, seed).")
+    registered = (each for each in STRATEGIES.values() if each.pick is function)
+    return next(registered, None) or Strategy(name, function, ("features",))
+
+
+def load_entry_points() -> None:
+    """Import what installed packages offer under ``ENTRY_POINTS``, so that decorated ones are in ``STRATEGIES``."""
+    for entry in _offered().values():
+        entry.load()
+
+
+@cache
+def _offered() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
+
+
+@cache
+def _imported(name: str, module: str, function: str) -> Strategy:
+    """Also from the working directory, which Ray puts on its workers' path and ``hacon`` lacks on its own."""
+    if not {"", os.getcwd()} & {*sys.path}:
+        sys.path.append(os.getcwd())
+    try:
+        loaded = importlib.import_module(module)
+    except (ModuleNotFoundError, ValueError) as error:  # ValueError: an empty name
+        if isinstance(error, ModuleNotFoundError) and not f"{module}.".startswith(f"{error.name}."):
+            raise  # found, but something that it imports is missing
+        raise InputError(
+            f"The order '{name}' names the module '{module}', which cannot be imported; start in the folder of "
+            f"'{module.partition('.')[0]}.py', or install its package."
+        ) from None
+    if not hasattr(loaded, function):
+        hint = did_you_mean(function, dir(loaded), "check the name after the colon.")
+        raise InputError(f"The module '{module}' has no function '{function}'; {hint}")
+    return strategy_of(getattr(loaded, function), name)
+
+
+def _place(function: Any) -> tuple[str, str]:
+    return function.__module__, function.__qualname__

@@ -1,7 +1,7 @@
 """Equal numbers from each cluster (Algorithm 1 of the paper), as an order of which every prefix is a query.
 
-Source: the authors' code (SCIENCE.md row 8): the clusters take turns, always in the same seeded
-order, each giving its first remaining sample; a cluster that has none left is skipped.
+The clusters take turns, always in the same seeded order. Each gives its first remaining sample, and a cluster that has
+none left is skipped. Source: the authors' code (docs/method.md, decision 8).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Distances as matrix products, and a sample of the pool for what would need all pairs of it."""
+"""Distances as matrix products, and the landmarks that stand for a large pool where all pairs would be needed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.artifacts import Float32, Int64
 
 LANDMARKS = 20_000
-"""A coverage of the whole pool is estimated on this many samples of it where there are more."""
+"""A coverage of a larger pool is estimated on this many of its samples."""
 BLOCK_ROWS = 1024
 
 

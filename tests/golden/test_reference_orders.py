@@ -15,7 +15,8 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.evaluate.coverage import classes_covered
-from pipeline.select import PoolView, easy_to_contrast, hard_to_contrast, strategy
+from pipeline.select import PoolView, strategy
+from pipeline.select.by_cluster import easiest_first
 from pipeline.select.round_robin import round_robin, visiting_order
 
 REFERENCE = Path(__file__).parents[2] / ".." / "shared" / "reference"
@@ -41,10 +42,10 @@ def test_clusters_and_ranks_give_their_orders(dataset: str) -> None:
     arrays = reference(dataset)
     view = view_of(arrays["cluster"], arrays["rank_in_cluster"])
     assert view.k == 30
-    assert view.cluster is not None
+    assert view.cluster is not None and view.confidence is not None
     turns = np.arange(30)  # their cluster c is the c-th of the round robin
-    assert np.array_equal(round_robin(view.cluster, hard_to_contrast.key(view), turns), arrays["hard"])
-    assert np.array_equal(round_robin(view.cluster, easy_to_contrast.key(view), turns), arrays["easy"])
+    assert np.array_equal(round_robin(view.cluster, view.confidence, turns), arrays["hard"])
+    assert np.array_equal(round_robin(view.cluster, easiest_first(view.confidence), turns), arrays["easy"])
 
 
 @needs_reference
@@ -89,8 +90,8 @@ def test_the_selector_itself_gives_hacons_two_cells() -> None:
     """Not from their order but from their clusters and ranks, through the round robin."""
     arrays = reference("cifar10lt")
     view = view_of(arrays["cluster"], arrays["rank_in_cluster"])
-    assert view.cluster is not None
-    order = round_robin(view.cluster, hard_to_contrast.key(view), np.arange(30))
+    assert view.cluster is not None and view.confidence is not None
+    order = round_robin(view.cluster, view.confidence, np.arange(30))
     assert [classes_covered(arrays["labels"][order[:budget]], 10) for budget in (24, 37)] == [0.7, 0.8]
 
 
@@ -103,9 +104,9 @@ def test_a_small_case_by_hand() -> None:
     hard = [3, 2, 4, 6, 7, 0, 1, 8, 5]
     easy = [5, 7, 8, 1, 2, 0, 6, 4, 3]
     view = view_of(cluster, rank)
-    assert view.cluster is not None
-    assert round_robin(view.cluster, hard_to_contrast.key(view), np.arange(3)).tolist() == hard
-    assert round_robin(view.cluster, easy_to_contrast.key(view), np.arange(3)).tolist() == easy
+    assert view.cluster is not None and view.confidence is not None
+    assert round_robin(view.cluster, view.confidence, np.arange(3)).tolist() == hard
+    assert round_robin(view.cluster, easiest_first(view.confidence), np.arange(3)).tolist() == easy
     labels = np.array([0, 0, 1, 1, 2, 2, 3, 3, 0])
     # 3, 2, 4, 6 are of classes 1, 1, 2, 3: three of four; the next, 7, is 3 again and 0 brings the fourth.
     assert [classes_covered(labels[hard[:budget]], 4) for budget in (1, 4, 5, 6)] == [0.25, 0.75, 0.75, 1]

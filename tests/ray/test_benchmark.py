@@ -292,3 +292,11 @@ def test_cycles_give_curves_and_their_correlation(store: Location) -> None:
     assert "| entropy |" in correlation and "0.81" in correlation, "the paper's value beside ours"
     assert "hard-to-contrast" in store.read_bytes("runs/r/cycles/curves.md").decode()
     assert store.read_table("runs/r/cycles/curves.parquet").num_rows == 12
+
+
+def test_a_strategy_from_outside_runs_in_the_workers(done: Location) -> None:
+    own = "tests.own_strategy:pick"
+    assert _benchmark(done, "--strategies", own, "--budgets", "15", "--seeds", "1", "--uniform", "off") == 0
+    (name,) = [name for name in _rows(done) if name.startswith("tests.own_strategy.pick-15-0-")]
+    assert _rows(done)[name]["ids"] == list(range(15))
+    assert own in done.read_bytes("runs/r/benchmark/auc.md").decode()

@@ -52,6 +52,11 @@ def test_all_is_every_strategy_wherever_it_can_be() -> None:
     assert len({spec.id for spec in specs}) == len(specs)
 
 
+def test_a_strategy_from_outside_is_named_by_its_module() -> None:
+    specs = benchmark_specs(config(strategies="tests.own_strategy:pick", budgets="12", seeds=2), POOL, {})
+    assert [spec.strategy for spec in specs] == ["tests.own_strategy:pick"] * 2
+
+
 def test_what_is_named_is_taken_as_it_is() -> None:
     given = config(strategies="coreset, random,coreset", budgets="12", seeds=4, k=5, temperature=0.01, uniform="on")
     specs = benchmark_specs(given, POOL, {})
@@ -72,6 +77,7 @@ def test_what_is_named_is_taken_as_it_is() -> None:
             {"budgets": "5", "strategies": "xyzzy"},
             "There is no strategy 'xyzzy'; choose one of all, random_covered, hard-to",
         ),
+        ({"budgets": "5", "strategies": "nowhere:pick"}, "The order 'nowhere:pick' names the module 'nowhere', which"),
         ({"budgets": "7", "strategies": "random_covered"}, "A budget of 7 cannot cover 8 classes; leave out random_"),
         (
             {"budgets": "7", "strategies": "margin", "uniform": "on"},
@@ -115,6 +121,11 @@ def test_cycles_are_first_by_later_by_trial() -> None:
     [
         ({"end": 101}, "'cycles.end' is 101, and the pool has 100 images; give at most 100."),
         ({"start": 60}, "cycles.start is 60 and cycles.end 50; start with fewer."),
+        (
+            {"later": "nowhere:pick"},
+            "The order 'nowhere:pick' names the module 'nowhere', which cannot be imported; start in the folder of "
+            "'nowhere.py', or install its package.",
+        ),
         ({"later": "marign"}, "There is no order 'marign'; did you mean 'margin'?"),
         ({"initial": "marign"}, "There is no strategy 'marign'; did you mean 'margin'?"),
     ],

@@ -9,6 +9,8 @@ from pipeline.report import words
 from pipeline.select.registry import STRATEGIES
 from pipeline.stages.query import HERE
 
+ORDERS = [name for name, each in STRATEGIES.items() if HERE.issuperset(each.needs)]
+
 
 @pytest.mark.parametrize(
     ("value", "text"),
@@ -68,11 +70,12 @@ def test_short_name(key: str, name: str) -> None:
 
 
 def test_every_order_of_the_main_job_has_its_own_words() -> None:
-    assert set(words.ORDERS) == {name for name, each in STRATEGIES.items() if HERE.issuperset(each.needs)}
-    assert len(set(words.ORDERS.values())) == len(words.ORDERS)
+    assert all("the order is" not in words.lede(7, 40, 3, order) for order in ORDERS)
+    assert len({words.words_of(order) for order in ORDERS}) == len(ORDERS)
+    assert words.words_of("my_module:pick") == ("the order is 'my_module:pick'", "The order is 'my_module:pick'.")
 
 
-@pytest.mark.parametrize("order", words.ORDERS)
+@pytest.mark.parametrize("order", ORDERS)
 def test_clusters_take_turns_only_where_they_do(order: str) -> None:
     by_clusters = order in ("hard-to-contrast", "easy-to-contrast", "ambiguous", "closest-to-centroid")
     for text in (words.lede(7, 40, 3, order), words.read_clusters(order)):

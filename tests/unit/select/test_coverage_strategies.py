@@ -11,9 +11,9 @@ import skactiveml.pool
 
 from pipeline.artifacts import Float32, Float64
 from pipeline.errors import InputError
-from pipeline.select import PoolView, facility_location, probcover, strategy
+from pipeline.select import PoolView, ball_cover, facility_location, strategy
+from pipeline.select.by_cluster import hardness
 from pipeline.select.fresh_clusters import cluster_features
-from pipeline.select.hard_medoids import hardness
 from pipeline.select.squared_distances import landmarks, squared_distances
 from tests.unit.select.conftest import MakePool
 
@@ -42,8 +42,8 @@ def test_landmarks_are_all_or_a_sample() -> None:
 
 def radius(view: PoolView, seed: int = 0) -> float:
     assert view.features is not None
-    classes = cluster_features(view.features, probcover.PSEUDO_CLASSES, seed).labels
-    return float(np.sqrt(probcover.pure_radius_squared(view.features, classes, seed)))
+    classes = cluster_features(view.features, ball_cover.PSEUDO_CLASSES, seed).labels
+    return float(np.sqrt(ball_cover.pure_radius_squared(view.features, classes, seed)))
 
 
 def test_the_purity_rule_by_hand() -> None:
@@ -51,19 +51,19 @@ def test_the_purity_rule_by_hand() -> None:
     places = np.r_[-3.0, np.arange(18.0), 22.0].astype(np.float32)[:, None]
     classes = np.r_[1, np.zeros(18, int), 1]
     # Of 20 balls one may be impure. Beyond 3 two are: that of the left stranger and that of its neighbour.
-    assert probcover.pure_radius_squared(places, classes, 0) == pytest.approx(9)
+    assert ball_cover.pure_radius_squared(places, classes, 0) == pytest.approx(9)
 
 
 def test_the_purity_rule_is_scikit_activemls(make_pool: MakePool) -> None:
     """The largest of any radii that theirs would take: just below ours it accepts, just above it does not."""
     view = make_pool(200)
     assert view.features is not None
-    classes = cluster_features(view.features, probcover.PSEUDO_CLASSES, 0).labels
+    classes = cluster_features(view.features, ball_cover.PSEUDO_CLASSES, 0).labels
     delta = radius(view)
 
     class OurClasses:
         def __init__(self, n_clusters: int) -> None:
-            assert n_clusters == probcover.PSEUDO_CLASSES
+            assert n_clusters == ball_cover.PSEUDO_CLASSES
 
         def fit_predict(self, features: Float64) -> object:
             return classes
@@ -110,15 +110,15 @@ def test_probcover_on_landmarks_finds_the_clumps_that_all_samples_show(
     view = make_pool(600, spread=0.05)
     assert view.features is not None
     clump = cluster_features(view.features, 6, 0).labels
-    monkeypatch.setattr(probcover, "LANDMARKS", 100)
-    monkeypatch.setattr(probcover, "PURITY_ROWS", 50)
-    monkeypatch.setattr(probcover, "PSEUDO_CLASSES", 6)
+    monkeypatch.setattr(ball_cover, "LANDMARKS", 100)
+    monkeypatch.setattr(ball_cover, "PURITY_ROWS", 50)
+    monkeypatch.setattr(ball_cover, "PSEUDO_CLASSES", 6)
     first = strategy("probcover").query(view, 6, seed=0)
     assert sorted(clump[(first - 7) // 3].tolist()) == list(range(6))
 
 
 def test_too_many_edges_are_refused_not_held(make_pool: MakePool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probcover, "MOST_EDGES", 300)
+    monkeypatch.setattr(ball_cover, "MOST_EDGES", 300)
     with pytest.raises(InputError, match=r"holds 300 at most; take 'maxherding'"):
         strategy("probcover").query(make_pool(200), 5, seed=0)
 

@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, ClusterMixin
 from pipeline.artifacts import Float32, Int64
 from pipeline.cluster import KMeansResult, kmeans
 from pipeline.select import PoolView, fresh_clusters, strategy
-from pipeline.select.typiclust import mean_distances
+from pipeline.select.by_features import mean_distances
 from tests.unit.select.conftest import MakePool
 
 BLOBS = np.array([0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 2, 2, 2])

@@ -10,7 +10,7 @@ from pipeline.select.round_robin import round_robin, visiting_order
 
 
 def slow_round_robin(cluster: Int64, key: Int64, cluster_order: Int64) -> list[int]:
-    """As Algorithm 1 and SCIENCE.md row 8 tell it, one sample at a time."""
+    """As Algorithm 1 and docs/method.md, decision 8 tell it, one sample at a time."""
     waiting = {
         c: sorted((i for i in range(len(cluster)) if cluster[i] == c), key=lambda i: key[i]) for c in cluster_order
     }

@@ -10,10 +10,7 @@ import pytest
 import scipy.stats
 
 from pipeline.select import PoolView, strategy
-from pipeline.select.bald import mutual_information
-from pipeline.select.consistency import inconsistency
-from pipeline.select.entropy import entropies
-from pipeline.select.margin import margins
+from pipeline.select.by_score import entropies, inconsistency, margins, mutual_information
 
 IDS = np.array([40, 10, 30, 20])
 PROBABILITIES = np.array([[0.5, 0.5, 0.0], [0.4, 0.3, 0.3], [1.0, 0.0, 0.0], [0.5, 0.25, 0.25]])

@@ -1,4 +1,4 @@
-"""Cover as much of the pool as possible with balls of one radius."""
+"""ProbCover's algorithm: cover as much of the pool as possible with balls of one radius."""
 
 from __future__ import annotations
 
@@ -22,17 +22,16 @@ MOST_EDGES = 100_000_000
 """Pairs of a candidate and what its ball covers that are held: 0.8 GB, there and back."""
 
 
-def pick(view: PoolView, budget: int, seed: int) -> Int64:
+def ball_cover(view: PoolView, budget: int, seed: int) -> Int64:
     """Greedy: the sample whose ball (all that is nearer than delta) holds most that no ball of S holds.
 
-    S are the labelled and the picked. Delta is the largest at which 95% of the balls lie in one class each; for classes
-    stand 10 clusters of a K-means, since their true number, which the paper takes, is not known here. So delta depends
-    on the pool and the seed, not on the budget. It is found exactly, where the paper tries some values. Above 20,000
-    samples what is covered is counted on 20,000 landmarks drawn by the seed.
-    Of equals, and in the end most are, the first in an order drawn by the seed: by id it would be the order of the
+    S are the labelled and the picked. Delta is the largest at which 95% of the balls lie in one class each. Clusters of
+    a K-means with K = 10 stand for the classes, since the true number, which ProbCover's paper takes, is not known
+    here. So delta depends on the pool and the seed, not on the budget. It is found exactly, where the paper tries some
+    values. Above 20,000 samples, coverage is counted on 20,000 landmarks drawn by the seed.
+    Ties, which are frequent at the end, go to the first in an order drawn by the seed. The order of ids is that of the
     files, which is often that of the classes.
-    Source: Yehuda, Dekel, Hacohen & Weinshall, "Active learning through a covering lens" (NeurIPS 2022); none
-    of the paper's (SCIENCE.md section 4).
+    Source: Yehuda, Dekel, Hacohen & Weinshall, "Active learning through a covering lens" (NeurIPS 2022).
 
     Raises:
         InputError: the balls hold more than ``MOST_EDGES`` samples together: a large pool of few tight clumps.
