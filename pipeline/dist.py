@@ -81,7 +81,7 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Every gradient becomes its sum over the processes: one message for all of them.
 
     Not DistributedDataParallel: its hooks run within the backward pass, which could then not be recorded as a CUDA
-    graph (``moco.replay``), and launching its kernels one by one takes several times as long as what they compute.
+    graph (``moco.fast.cuda_graph``). Launching its kernels one by one takes several times as long as what they compute.
     """
     if alone():
         return

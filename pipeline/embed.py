@@ -15,8 +15,8 @@ from pipeline.artifacts import Float32, Uint8
 from pipeline.data.views import MEAN, STD
 from pipeline.moco.model import build_encoder, fold_batch_norms
 
-MOST_LANES = 4
-"""Each lane runs Python beside the others, and one of them at a time has the interpreter."""
+MOST_WORKER_THREADS = 4
+"""Each worker thread runs Python beside the others, and one of them at a time has the interpreter."""
 
 Part = TypeVar("Part")
 Found = TypeVar("Found")
@@ -64,25 +64,25 @@ def _fold_normalisation(encoder: nn.Module) -> nn.Module:
     return encoder
 
 
-def lanes() -> int:
+def worker_threads() -> int:
     """How many threads should embed side by side on this machine's CPU."""
-    return min(torch.get_num_threads(), MOST_LANES)
+    return min(torch.get_num_threads(), MOST_WORKER_THREADS)
 
 
-def in_lanes(work: Callable[[Part], Found], parts: Iterable[Part], count: int) -> Iterator[Found]:
+def on_worker_threads(work: Callable[[Part], Found], parts: Iterable[Part], count: int) -> Iterator[Found]:
     """``map`` on a CPU with ``count`` parts at a time, each on its share of torch's threads; results in order.
 
     Threads that share every operation meet after each, and whoever reads or writes meanwhile holds up all of them.
-    Lanes wait for nobody (docs/log.md: a fifth faster).
+    WorkerThreads wait for nobody (docs/log.md: a fifth faster).
     """
     threads = torch.get_num_threads()
 
-    def lane(part: Part) -> Found:
+    def thread(part: Part) -> Found:
         # Here, not when the thread starts: torch gives a thread at its first operation what then holds for all.
         torch.set_num_threads(max(1, threads // count))
         return work(part)
 
     try:
-        yield from map_ahead(lane, parts, threads=count, ahead=count)  # one more, so that none waits for the caller
+        yield from map_ahead(thread, parts, threads=count, ahead=count)  # one more, so that none waits for the caller
     finally:
         torch.set_num_threads(threads)

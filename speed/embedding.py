@@ -5,8 +5,8 @@ already, as it does when the main job comes to this stage. On one machine withou
 embeds and writes in the driver; the same by Ray Data and its actors, as on a cluster, is listed beside it. The bare
 pass: the same encoder with the same weights, dtype, layout, batch and threads on normalised tensors made beforehand,
 results dropped. It runs with batch norm apart, folded into the convolutions (which the embedder does for itself), and
-folded in the lanes of the stage; what counts is the fastest. The headline is the stage's whole wall at this size, its
-fixed start included; what does not grow with the pool is measured on a pool of one batch.
+folded on the worker threads of the stage; what counts is the fastest. The headline is the stage's whole wall at this
+size, its fixed start included; what does not grow with the pool is measured on a pool of one batch.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from pipeline import device as devices
 from pipeline.artifacts import PoolManifest, Uint8, fingerprint
 from pipeline.data.views import normalise
-from pipeline.embed import Embedder, in_lanes, lanes
+from pipeline.embed import Embedder, on_worker_threads, worker_threads
 from pipeline.machine import cores
 from pipeline.moco.model import build_encoder, fold_batch_norms
 from pipeline.results import Trained
@@ -57,13 +57,13 @@ class BareForward:
             self.encoder(batch)
 
 
-class BareInLanes(BareForward):
-    """The same, on a CPU in the stage's lanes."""
+class BareOnWorkerThreads(BareForward):
+    """The same, on a CPU in the stage's worker threads."""
 
     def __call__(self) -> None:
-        count = lanes()
+        count = worker_threads()
         parts = [part for batch in self.batches for part in batch.split(max(1, len(batch) // count))]
-        for _ in in_lanes(self._pass, parts * self.copies, count):
+        for _ in on_worker_threads(self._pass, parts * self.copies, count):
             pass
 
 
@@ -110,7 +110,9 @@ def measure(batches: int = 18, copies: int = 3, rounds: int = 8) -> Row:
         cpu = torch.device("cpu")
         bare = bare_passes(encoder, pictures, batch, copies, cpu)
         folded = bare["bare pass, batch norm folded"].encoder
-        bare["bare pass, batch norm folded, in lanes"] = BareInLanes(folded, pictures, batch, copies, cpu)
+        bare["bare pass, batch norm folded, in worker threads"] = BareOnWorkerThreads(
+            folded, pictures, batch, copies, cpu
+        )
         embed_all(embedder, pictures[:batch], batch)
         # No warm-up: the main job comes to this stage once.
         seconds = alternate({"stage": lambda: stage(pool), **bare}, rounds, warm_up=0)

@@ -48,12 +48,12 @@ from pipeline.context import LocalContext
 from pipeline.data.keyed import sample_keys
 from pipeline.data.views import RGB, make_views
 from pipeline.embed import Embedder
-from pipeline.moco import replay
 from pipeline.moco.confidence import ConfidenceAccumulator
+from pipeline.moco.fast import cuda_graph
+from pipeline.moco.fast.cuda_graph import CudaGraph
 from pipeline.moco.fit import PAPER_REPEATS, fit_to_pool
 from pipeline.moco.model import build_encoder
 from pipeline.moco.objective import KEYS_AT_ONCE, instance_probability, moco_loss
-from pipeline.moco.replay import Replayed
 from pipeline.moco.resident import ResidentPixels
 from pipeline.moco.task import PretrainTask
 from pipeline.moco.train import pretrain
@@ -261,14 +261,14 @@ def accumulator(task: PretrainTask, step: float, here: Here, calls: int = 20) ->
     ids = torch.randint(SIZE, (batch,), device=here.device)
     sums = ConfidenceAccumulator(SIZE, temperatures).to(here.device)
     probability = torch.rand(batch, len(temperatures), device=here.device, dtype=torch.float64)
-    find = Replayed(partial(instance_probability, rows=slice(0, batch), temperatures=temperatures))
-    add = Replayed(sums.add)
+    find = CudaGraph(partial(instance_probability, rows=slice(0, batch), temperatures=temperatures))
+    add = CudaGraph(sums.add)
     parts: dict[str, Callable[[], Any]] = {
         "instance probability": lambda: find(first, second, ids),
         "the accumulator's add": lambda: add(ids, probability),
     }
     for call in parts.values():
-        here.waited(call, 1 + replay.PLAIN_CALLS)()
+        here.waited(call, 1 + cuda_graph.PLAIN_CALLS)()
     seconds = alternate({key: here.waited(call, calls) for key, call in parts.items()}, here.rounds)
     for key, times in seconds.items():
         share = float(np.median(times)) / calls / step
@@ -340,8 +340,8 @@ def gradient_of(way: Callable[..., Tensor], query: Tensor, key: Tensor, queue: T
 
 def recorded(way: Callable[..., Tensor], *given: Tensor) -> Callable[[], Tensor]:
     """``gradient_of`` as a replayed step has it: recorded now, with what is set now."""
-    call = Replayed(partial(gradient_of, way))
-    for _ in range(1 + replay.PLAIN_CALLS):
+    call = CudaGraph(partial(gradient_of, way))
+    for _ in range(1 + cuda_graph.PLAIN_CALLS):
         call(*given)
     return lambda: call(*given)
 
@@ -414,7 +414,7 @@ def optimizers(here: Here) -> Iterator[Line]:
     plain = ResidentTraining(pool, task, here.device)
 
     def launched() -> None:
-        with patch.object(replay, "PLAIN_CALLS", 10**9):
+        with patch.object(cuda_graph, "PLAIN_CALLS", 10**9):
             here.waited(plain)()
 
     yield from steps_of({"as shipped": calls["as shipped"], "launched kernel by kernel": launched}, task, here)
@@ -428,7 +428,7 @@ def compiled(here: Here) -> Iterator[Line]:
     task = here.task("medmnist", here.size(8, 2))
     pool = pictures(task.size)
     if here.smoke:
-        torch.set_num_threads(1)  # one lane, as on a GPU
+        torch.set_num_threads(1)  # one worker thread, as on a GPU
     ways = {name: ResidentTraining(pool, task, here.device) for name in ("as shipped", "torch.compile")}
     model = ways["torch.compile"].training.model
     for encoder in (model.query_encoder, model.key_encoder):

@@ -4,8 +4,8 @@ The loop is ``Pretraining.run_epoch`` of preset ``small`` on a resident pool of 
 both encoders, loss, queue, confidence at four temperatures, optimizer, the epoch's end. The bare step is what no
 implementation of MoCo can leave out: both encoders forward (the key encoder without gradient), backward, SGD with
 momentum; same model, dtype, layout and batch, on views made beforehand. It runs with the whole batch at once
-(ordinary batch norm), in the loop's batch-norm splits one after the other, and in the loop's own lanes; what counts
-is the fastest of the three.
+(ordinary batch norm), in the loop's batch-norm splits one after the other, and on the loop's own worker threads; what
+counts is the fastest of the three.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from pipeline.data.keyed import sample_keys
 from pipeline.data.views import RGB, make_views
 from pipeline.machine import cores
 from pipeline.moco import train as loop
-from pipeline.moco.lanes import Lanes
+from pipeline.moco.fast.weight_gradients import WeightGradients
+from pipeline.moco.fast.worker_threads import WorkerThreads
 from pipeline.moco.model import MoCo
 from pipeline.moco.resident import ResidentPixels
 from pipeline.moco.task import PretrainTask
-from pipeline.moco.weight_gradients import WeightGradients
 from pipeline.progress import Progress
 from speed.measure import Row, alternate, ratio, speed, stopwatch
 from speed.pool import BATCH, images, small_task
@@ -93,13 +93,13 @@ class BareStep:
             self.optimizer.zero_grad(set_to_none=True)
 
 
-class BareInLanes(BareStep):
+class BareOnWorkerThreads(BareStep):
     """The same, as the loop goes about its splits: side by side, with the gradients of large weights left for last."""
 
     def __init__(self, views: tuple[Tensor, Tensor], steps: int, splits: int, config: PretrainConfig) -> None:
         self.views, self.split_rows = views, len(views[0]) // splits
         super().__init__(views, steps, splits, config)
-        self.lanes = Lanes(self.model, self.split_rows, len(views[0]), self.device)
+        self.worker_threads = WorkerThreads(self.model, self.split_rows, len(views[0]), self.device)
 
     def _build(self, config: PretrainConfig, **more: int) -> MoCo:
         return super()._build(config, split_rows=self.split_rows)
@@ -116,13 +116,13 @@ class BareInLanes(BareStep):
                 query = model.query_encoder(first[part])
             (-(query * keys[part]).mean()).backward()
 
-        keys = torch.cat(self.lanes.each(encode, second))
-        self.lanes.backward(learn, first)
+        keys = torch.cat(self.worker_threads.each(encode, second))
+        self.worker_threads.backward(learn, first)
 
     def __call__(self) -> None:
-        self.lanes.begin_epoch()
+        self.worker_threads.begin_epoch()
         super().__call__()
-        self.lanes.end_epoch()
+        self.worker_threads.end_epoch()
 
 
 def two_views(pictures: Uint8, batch: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -145,10 +145,10 @@ def measure(steps: int = 4, rounds: int = 40) -> Row:
         "loop": resident,
         "whole": BareStep(views, steps, 1, task.config),
         "split": BareStep(views, steps, splits, task.config),
-        "lanes": BareInLanes(views, steps, splits, task.config),
+        "worker threads": BareOnWorkerThreads(views, steps, splits, task.config),
     }
     seconds = alternate(candidates, rounds)
-    against = {bare: ratio(seconds, bare, "loop") for bare in ("whole", "split", "lanes")}
+    against = {bare: ratio(seconds, bare, "loop") for bare in ("whole", "split", "worker threads")}
     share = min(against.values())
     return Row(
         f"1. Training loop over the bare step (ResNet-18, 28x28x3, batch {BATCH}, queue {task.config.queue_size})",
@@ -159,9 +159,9 @@ def measure(steps: int = 4, rounds: int = 40) -> Row:
             (f"loop, pairs on {source}, {resident.training.precision_reason}", speed(seconds["loop"], resident.pairs)),
             ("bare step, the whole batch at once", speed(seconds["whole"], resident.pairs)),
             (f"bare step, in the loop's {splits} batch-norm splits", speed(seconds["split"], resident.pairs)),
-            ("bare step, in the loop's lanes", speed(seconds["lanes"], resident.pairs)),
+            ("bare step, in the loop's worker threads", speed(seconds["worker threads"], resident.pairs)),
             (
-                "loop over the bare step at once, in splits, in lanes",
+                "loop over the bare step at once, in splits, in worker threads",
                 ", ".join(f"{each:.3f}" for each in against.values()),
             ),
             *where_it_goes(resident),
@@ -170,7 +170,7 @@ def measure(steps: int = 4, rounds: int = 40) -> Row:
 
 
 def where_it_goes(resident: ResidentTraining) -> list[tuple[str, str]]:
-    """One more epoch, with a stopwatch on what the loop calls in its first lane; the wait for others is in the rest."""
+    """One more epoch, with a stopwatch on what the first worker thread calls; the wait for others is in the rest."""
     training = resident.training
     model = training.model
     places: dict[str, list[tuple[Any, str]]] = {

@@ -125,12 +125,13 @@ def local_ray(s3_endpoint: str) -> Iterator[Any]:
 
 @pytest.fixture
 def tiny_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Puts an encoder of a few thousand weights, with gradients that lanes share, in place of ResNet-18."""
-    from pipeline.moco import lanes, model
+    """Puts an encoder of a few thousand weights, with gradients that worker threads share, in place of ResNet-18."""
+    from pipeline.moco import model
+    from pipeline.moco.fast import worker_threads
     from tests.tiny import TinyNet
 
     monkeypatch.setitem(model.BACKBONES, "resnet18", TinyNet)
-    monkeypatch.setattr(lanes, "MANY_WEIGHTS", 1)
+    monkeypatch.setattr(worker_threads, "MANY_WEIGHTS", 1)
 
 
 @pytest.fixture(scope="session")

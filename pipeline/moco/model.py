@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pipeline.checkpoint import Checkpoint
-from pipeline.moco.small_maps import SmallMapConv2d
-from pipeline.moco.split_norm import SplitBatchNorm2d
+from pipeline.moco.fast.small_maps import SmallMapConv2d
+from pipeline.moco.fast.split_norm import SplitBatchNorm2d
 
 BACKBONES = {"resnet18": torchvision.models.resnet18, "resnet50": torchvision.models.resnet50}
 

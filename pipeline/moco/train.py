@@ -6,10 +6,10 @@ A step, on each worker (B = global batch, S = batch-norm splits, workers divide 
     all keys gathered and unshuffled           negatives for the queue, positives for the loss
     queries of its part of the batch           view 1, query encoder, forward and backward
     all queries gathered, gradients summed     weights, queue, confidence over the global batch
-What stands between two messages is recorded on a GPU and replayed (``moco.replay``), so it works on tensors alone.
+What stands between two messages is a CUDA graph on a GPU (``moco.fast.cuda_graph``), so it works on tensors alone.
 A view follows from (seed, epoch, repeat, id, view), so with the pool in memory shuffling sends no images. A query's
 negatives are the queue, not its batch, so a worker's rows can go forward and backward in parts of whole splits
-(``moco.lanes``).
+(``moco.fast.worker_threads``).
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from pipeline.data.keyed import sample_keys
 from pipeline.data.sampler import Step
 from pipeline.data.views import Drawn, augment, draw, recipe_for
 from pipeline.moco.confidence import ConfidenceAccumulator
-from pipeline.moco.lanes import Lanes
+from pipeline.moco.fast.cuda_graph import CudaGraph
+from pipeline.moco.fast.worker_threads import WorkerThreads
 from pipeline.moco.model import MoCo
 from pipeline.moco.objective import instance_probability, moco_loss
-from pipeline.moco.replay import Replayed
 from pipeline.moco.task import PretrainTask
 from pipeline.progress import Progress
 
@@ -105,7 +105,7 @@ class Pretraining:
         self.model = MoCo(
             config.arch, config.projection_dim, config.queue_size, config.encoder_momentum, task.seed, split_rows
         ).to(device)
-        self.lanes = Lanes(self.model, split_rows, self.rows[dist.rank()], device)
+        self.worker_threads = WorkerThreads(self.model, split_rows, self.rows[dist.rank()], device)
         self.confidence = ConfidenceAccumulator(task.size, config.confidence_temperatures, config.repeats).to(device)
         self.weights = list(self.model.query_encoder.parameters())
         self.optimizer = torch.optim.SGD(
@@ -118,9 +118,9 @@ class Pretraining:
         )
         for weight in self._stepped:
             self.optimizer.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
-        self._encode_keys = Replayed(self._keys_of_views)
-        self._learn = Replayed(self._gradients_of_views)
-        self._update = Replayed(self._update_all)
+        self._encode_keys = CudaGraph(self._keys_of_views)
+        self._learn = CudaGraph(self._gradients_of_views)
+        self._update = CudaGraph(self._update_all)
         self.history: list[dict[str, Any]] = []
 
     @property
@@ -131,12 +131,12 @@ class Pretraining:
     def run_epoch(self, epoch: int, pixels: Pixels, progress: Progress) -> dict[str, Any]:
         """One pass over the epoch's batches; returns and remembers its metrics."""
         began = time.perf_counter()
-        self.lanes.begin_epoch()
+        self.worker_threads.begin_epoch()
         totals = torch.zeros(2, device=self.device)
         for step in self.sampler.epoch(epoch):
             totals += self.step(step, epoch, pixels)
             progress.advance(f", epoch {epoch + 1}/{self.task.config.epochs}")
-        self.lanes.end_epoch()
+        self.worker_threads.end_epoch()
         self.confidence.end_epoch()
         draws = self.sampler.steps * self.task.config.batch_size
         loss, correct = (dist.all_reduce_sum(totals) / draws).tolist()
@@ -180,7 +180,7 @@ class Pretraining:
 
         Returns:
             the keys; and what makes the queries' views, drawn here with that of the keys' since it takes many small
-            operations however many views there are, and not in the lanes, which share one interpreter.
+            operations however many views there are, and not in the worker threads, which share one interpreter.
         """
 
         def encode(model: MoCo, part: slice) -> Tensor:
@@ -191,7 +191,7 @@ class Pretraining:
         drawn = draw(sample_keys(self.task.seed, epoch, repeat, ids, view), tuple(images.shape[1:]), self.recipe)
         of_queries, of_keys = (drawn.part(part) for part in (slice(len(images)), slice(len(images), None)))
         self.model.update_key_encoder()
-        return torch.cat(self.lanes.each(encode, images)), of_queries
+        return torch.cat(self.worker_threads.each(encode, images)), of_queries
 
     def _gradients_of_views(self, images: Tensor, keys: Tensor, *drawn: Tensor) -> tuple[Tensor, Tensor]:
         """This worker's share of the gradients, left at the weights; returns its totals (2,) and queries (n, D)."""
@@ -205,7 +205,7 @@ class Pretraining:
             (loss / config.batch_size).backward()
             return torch.stack([loss.detach(), told_apart.to(loss.dtype)]), query.detach()
 
-        totals, queries = zip(*self.lanes.backward(learn, images), strict=True)
+        totals, queries = zip(*self.worker_threads.backward(learn, images), strict=True)
         return torch.stack(totals).sum(0), torch.cat(queries)
 
     def _update_all(self, queries: Tensor, keys: Tensor, ids: Tensor, batches_before: Tensor, rate: Tensor) -> None:

@@ -39,11 +39,11 @@ def embed_pool(run: Run, pool: PoolManifest, trained: Trained, files: str) -> Em
     embedder = (store, trained.weights_file, trained.arch, shape)
     rows = rows_of_a_file(config.embed.rows_per_file, pool.size, trained.dimensions)
     if only_this_machine():
-        from pipeline.embed import in_lanes, lanes  # torch, see below
+        from pipeline.embed import on_worker_threads, worker_threads  # torch, see below
 
-        progress, embed, count = Progress("embed", pool.size, say), _EmbedImages(*embedder), lanes()
+        progress, embed, count = Progress("embed", pool.size, say), _EmbedImages(*embedder), worker_threads()
         images = store.batches(source, columns, max(1, config.embed.batch_size // count))
-        for part in _gathered(in_lanes(embed, images, count), rows, trained.dimensions):
+        for part in _gathered(on_worker_threads(embed, images, count), rows, trained.dimensions):
             progress.advance(by=len(_write(part, store, files)))
     else:
         pool_files = ray.data.read_parquet(store.path(source), filesystem=store.filesystem)

@@ -19,7 +19,7 @@ from pipeline.checkpoint import Checkpoint, CheckpointWriter
 from pipeline.data.pool import PoolReader
 from pipeline.machine import cores
 from pipeline.moco.confidence import ConfidenceAccumulator
-from pipeline.moco.lanes import PIXELS_AT_ONCE
+from pipeline.moco.fast.worker_threads import PIXELS_AT_ONCE
 from pipeline.moco.model import encoder_weights
 from pipeline.moco.resident import ResidentPixels
 from pipeline.moco.train import Pixels, pretrain

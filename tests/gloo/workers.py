@@ -12,7 +12,8 @@ from pipeline import dist
 from pipeline.config import PretrainConfig
 from pipeline.context import LocalContext
 from pipeline.data.sampler import Step
-from pipeline.moco import lanes, model
+from pipeline.moco import model
+from pipeline.moco.fast import worker_threads
 from pipeline.moco.resident import ResidentPixels
 from pipeline.moco.task import PretrainTask
 from pipeline.moco.train import Pretraining, pretrain
@@ -43,8 +44,8 @@ def task() -> PretrainTask:
 
 def train(rank: int, world: int, folder: str) -> None:
     """Train as one of ``world`` gloo workers; every worker saves its checkpoint and its first gradient."""
-    torch.set_num_threads(CONFIG.bn_splits // world if world > 1 else 1)  # a lane for each split, but alone
-    model.BACKBONES["resnet18"], lanes.MANY_WEIGHTS = TinyNet, 1
+    torch.set_num_threads(CONFIG.bn_splits // world if world > 1 else 1)  # a worker thread for each split, but alone
+    model.BACKBONES["resnet18"], worker_threads.MANY_WEIGHTS = TinyNet, 1
     if world > 1:
         store = f"file://{folder}/rendezvous-{world}"
         torch_dist.init_process_group("gloo", init_method=store, rank=rank, world_size=world)

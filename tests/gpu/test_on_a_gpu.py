@@ -24,10 +24,10 @@ from pipeline.config import PretrainConfig
 from pipeline.data.keyed import sample_keys
 from pipeline.data.views import GREY, RGB, Recipe, make_views
 from pipeline.device import Pace
+from pipeline.moco.fast.cuda_graph import PLAIN_CALLS
+from pipeline.moco.fast.split_norm import all_at_once, one_by_one
 from pipeline.moco.objective import KEYS_AT_ONCE
-from pipeline.moco.replay import PLAIN_CALLS
 from pipeline.moco.resident import ResidentPixels
-from pipeline.moco.split_norm import all_at_once, one_by_one
 from pipeline.moco.task import PretrainTask
 from pipeline.moco.train import Pretraining
 
@@ -115,7 +115,7 @@ def test_the_host_is_at_most_two_batches_ahead() -> None:
 @needs_gpu
 def test_a_replayed_step_is_a_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:
     replayed = _train()
-    monkeypatch.setattr("pipeline.moco.replay.PLAIN_CALLS", 10**6)
+    monkeypatch.setattr("pipeline.moco.fast.cuda_graph.PLAIN_CALLS", 10**6)
     plain = _train()
     assert plain.training._learn._graph is None and replayed.training._learn._graph is not None
     _assert_alike(replayed, plain)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from pipeline.data.views import normalise
-from pipeline.embed import Embedder, in_lanes
+from pipeline.embed import Embedder, on_worker_threads
 from pipeline.moco.model import build_encoder
 
 
@@ -43,7 +43,7 @@ def test_lanes_give_what_a_plain_map_gives_in_its_order() -> None:
     images = np.random.default_rng(0).integers(0, 256, (40, 12, 12, 3), np.uint8)
     embedder = Embedder(build_encoder("resnet18", 8).state_dict(), "resnet18", torch.device("cpu"))
     parts = np.array_split(images, 7)
-    found = list(in_lanes(embedder, parts, 2))
+    found = list(on_worker_threads(embedder, parts, 2))
     assert [len(part) for part in found] == [len(part) for part in parts]
     np.testing.assert_allclose(np.concatenate(found), embedder(images), atol=2e-6)
 
@@ -62,7 +62,7 @@ def test_lanes_work_side_by_side_and_read_no_further_than_they_need() -> None:
         return part, torch.get_num_threads()
 
     threads = torch.get_num_threads()
-    for number, (part, of_its_own) in enumerate(in_lanes(work, parts(), 3)):
+    for number, (part, of_its_own) in enumerate(on_worker_threads(work, parts(), 3)):
         assert part == number and of_its_own == max(1, threads // 3)
         assert len(read) <= number + 4
     assert len(read) == 9 and torch.get_num_threads() == threads
@@ -77,8 +77,8 @@ def test_a_lane_that_fails_fails_the_whole_and_leaves_no_thread(count: int) -> N
 
     threads, running = torch.get_num_threads(), threading.active_count()
     with pytest.raises(ValueError, match="part 3"):
-        list(in_lanes(work, range(100), count))
-    given_up = in_lanes(work, range(3), count)
+        list(on_worker_threads(work, range(100), count))
+    given_up = on_worker_threads(work, range(3), count)
     assert next(given_up) == 0
     given_up.close()
     assert torch.get_num_threads() == threads and threading.active_count() == running

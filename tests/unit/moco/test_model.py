@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline.moco.fast.split_norm import begin_epoch, end_epoch
 from pipeline.moco.model import MoCo, batch_norms, build_encoder, fold_batch_norms
-from pipeline.moco.split_norm import begin_epoch, end_epoch
 from pipeline.presets import preset
 
 

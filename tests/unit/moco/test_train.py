@@ -122,7 +122,7 @@ def test_the_weights_move_as_plain_sgd_moves_them() -> None:
 
 @pytest.fixture
 def two_threads() -> Iterator[None]:
-    """Which two splits take as two lanes, whatever this machine has."""
+    """Which two splits take as two worker threads, whatever this machine has."""
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     yield
@@ -140,19 +140,19 @@ def two_threads() -> Iterator[None]:
         (1 << 22, [[8], [8]]),
     ],
 )
-def test_lanes_and_parts_of_whole_splits_make_no_difference(
+def test_worker_threads_and_parts_of_whole_splits_make_no_difference(
     pixels_at_once: int, rows: list[list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = _task()
     torch.set_num_threads(1)
     expected = Pretraining(task, torch.device("cpu"))
     torch.set_num_threads(2)
-    monkeypatch.setattr("pipeline.moco.lanes.PIXELS_AT_ONCE", pixels_at_once)
+    monkeypatch.setattr("pipeline.moco.fast.worker_threads.PIXELS_AT_ONCE", pixels_at_once)
     training = Pretraining(task, torch.device("cpu"))
     seen: list[list[int]] = [[], []]
-    for lane, model in enumerate(training.lanes.models):
+    for thread, model in enumerate(training.worker_threads.models):
         batch_norms(model.query_encoder)[0].register_forward_pre_hook(
-            lambda _, args, lane=lane: seen[lane].append(len(args[0]))
+            lambda _, args, thread=thread: seen[thread].append(len(args[0]))
         )
         assert all(layer.split_rows == 8 for layer in batch_norms(model))
     metrics = [each.run_epoch(0, _pixels(), Progress("", 1, lambda _: None)) for each in (expected, training)]
@@ -166,8 +166,8 @@ def test_lanes_and_parts_of_whole_splits_make_no_difference(
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_lanes_share_weights_and_queue_but_not_gradients_and_statistics() -> None:
-    one, other = Pretraining(_task(), torch.device("cpu")).lanes.models
+def test_worker_threads_share_weights_and_queue_but_not_gradients_and_statistics() -> None:
+    one, other = Pretraining(_task(), torch.device("cpu")).worker_threads.models
     assert one.queue is other.queue
     for ours, theirs in zip(one.parameters(), other.parameters(), strict=True):
         assert ours is not theirs and ours.data_ptr() == theirs.data_ptr()
@@ -178,17 +178,17 @@ def test_lanes_share_weights_and_queue_but_not_gradients_and_statistics() -> Non
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_what_goes_wrong_in_a_lane_is_told_and_the_threads_are_given_back() -> None:
-    lanes = Pretraining(_task(), torch.device("cpu")).lanes
+def test_what_goes_wrong_in_a_worker_thread_is_told_and_the_threads_are_given_back() -> None:
+    threads_of = Pretraining(_task(), torch.device("cpu")).worker_threads
     threads: list[int] = []
 
     def fail(model: MoCo, part: slice) -> None:
         threads.append(torch.get_num_threads())
         if part.start:
-            raise ValueError("the second lane")
+            raise ValueError("the second thread")
 
-    with pytest.raises(ValueError, match="the second lane"):
-        lanes.each(fail, torch.zeros(16, 1, 8, 8))
+    with pytest.raises(ValueError, match="the second thread"):
+        threads_of.each(fail, torch.zeros(16, 1, 8, 8))
     assert threads == [1, 1] and torch.get_num_threads() == 2
 
 

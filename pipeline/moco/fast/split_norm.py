@@ -1,7 +1,7 @@
 """Batch norm over fixed parts of a batch (SplitBatchNorm of MoCo's own CIFAR demo), several parts in one call.
 
-The rest of the network goes over all rows of a call at once, however many splits they are (``moco.lanes``); the splits
-are what the number of workers must not change. Legend: n = rows of a call, C = channels.
+The rest of the network goes over all rows of a call at once, however many splits they are. The splits are what the
+number of workers must not change. Legend: n = rows of a call, C = channels.
 """
 
 from __future__ import annotations
@@ -98,6 +98,6 @@ def one_by_one(maps: Tensor, weight: Tensor, bias: Tensor, sums: Statistics, row
 
 def all_at_once(maps: Tensor, weight: Tensor, bias: Tensor, sums: Statistics, rows: int, eps: float) -> Tensor:
     """The same, by kernels of our own for a GPU."""
-    from pipeline.moco.split_norm_kernels import SplitNorm  # Triton, which only comes with a torch for GPUs
+    from pipeline.moco.fast.split_norm_kernels import SplitNorm  # Triton, which only comes with a torch for GPUs
 
     return SplitNorm.apply(maps, weight, bias, sums, rows, eps)

@@ -1,9 +1,8 @@
 """A worker's rows in parts: one after the other where memory is short, side by side on a CPU.
 
-Threads that share every operation meet after each, and take over rows from one another wherever a batch-norm split ends
-within a thread's share. So on a CPU there are lanes: each takes some of the splits from pixels through the backward
-pass, on threads that no other lane has (docs/log.md). What is left of the gradients they share
-(``moco.weight_gradients``).
+Threads that share every operation must meet after each one. So on a CPU each worker thread takes some of the batch-norm
+splits all the way, from pixels through the backward pass (docs/dev/log.md). They share what is left of the gradients
+(``moco.fast.weight_gradients``).
 """
 
 from __future__ import annotations
@@ -18,25 +17,26 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from pipeline.moco.fast.split_norm import begin_epoch, end_epoch
+from pipeline.moco.fast.weight_gradients import WeightGradients
 from pipeline.moco.model import MoCo, batch_norms, convolutions
-from pipeline.moco.split_norm import begin_epoch, end_epoch
-from pipeline.moco.weight_gradients import WeightGradients
 
 PIXELS_AT_ONCE = 1 << 22
 """5,350 images of 28 x 28, 83 of 224 x 224: some gigabytes of activations. More rows at once are faster."""
 
 MANY_WEIGHTS = 50_000
-"""Of a convolution whose gradient lanes share. Those of a ResNet's first stage have fewer, and by far the largest maps,
-which would have left the cache by then."""
+"""Of a convolution whose gradient worker threads share. Those of a ResNet's first stage have fewer, and by far the
+largest maps, which would have left the cache by then."""
 
 Found = TypeVar("Found")
 
 
-class Lanes:
+class WorkerThreads:
     """As many as divide both the worker's splits and torch's threads where they are made; on a GPU one.
 
     Args:
-        model: of the first lane; the others have its weights and its queue, but gradients and statistics of their own.
+        model: of the first worker thread; the others share its weights and its queue, and have gradients and
+            statistics of their own.
         split_rows: rows of a batch-norm split; rows: of this worker.
     """
 
@@ -49,8 +49,8 @@ class Lanes:
             for each in self.models
         ]
         self._weights = [list(model.query_encoder.parameters()) for model in self.models]
-        # The first lane is the caller's. No lane may wait for another's thread: they wait for one another.
-        self._threads = [ThreadPoolExecutor(1, f"lane-{number}") for number in range(1, count)]
+        # The first is the caller's own thread. Each of the others has one to itself, since they wait for one another.
+        self._threads = [ThreadPoolExecutor(1, f"moco-{number}") for number in range(1, count)]
 
     def each(
         self, work: Callable[[MoCo, slice], Found], images: Tensor, then: Callable[[], None] = lambda: None
@@ -58,15 +58,15 @@ class Lanes:
         """What ``work`` finds for each part of the rows, in their order.
 
         Args:
-            work: (a lane's model, rows of a part: whole splits) -> anything; modes of a thread, such as no_grad, it
-                sets itself.
+            work: (a worker thread's model, rows of a part: whole splits) -> anything. It sets modes of a thread itself,
+                such as no_grad.
             images: (rows, C, H, W), of which only the shape counts.
-            then: called in every lane when its rows are done or have failed.
+            then: called in every worker thread when its rows are done or have failed.
         """
         models, at_once = self._fitting(images)
         threads, share = torch.get_num_threads(), len(images) // len(models)
 
-        def lane(number: int) -> list[Found]:
+        def thread(number: int) -> list[Found]:
             try:
                 # Here, not when the thread starts: torch gives a thread at its first operation what then holds for all.
                 torch.set_num_threads(max(1, threads // len(models)))
@@ -75,9 +75,9 @@ class Lanes:
             finally:
                 then()
 
-        others = [self._threads[number - 1].submit(lane, number) for number in range(1, len(models))]
+        others = [self._threads[number - 1].submit(thread, number) for number in range(1, len(models))]
         try:
-            found = lane(0)
+            found = thread(0)
         finally:
             wait(others)
             torch.set_num_threads(threads)
@@ -88,7 +88,7 @@ class Lanes:
         for weight in itertools.chain(*self._weights):
             weight.grad = None
         models, at_once = self._fitting(images)
-        # Only where a lane goes backward once: what is kept of one part would lie beside the next part's maps.
+        # Only where a worker thread goes backward once: what is kept of one part would lie beside the next part's maps.
         if len(models) > 1 and len(images) <= at_once * len(models):
             with WeightGradients(self._shared) as gradients:
                 found = self.each(work, images, gradients.finish)
@@ -98,14 +98,14 @@ class Lanes:
         return found
 
     def _fitting(self, images: Tensor) -> tuple[list[MoCo], int]:
-        """The models of the lanes to use, and how many rows each takes at once: as many splits as fit."""
+        """The models of the worker threads to use, and how many rows each takes at once: as many splits as fit."""
         pixels = self._split_rows * images.shape[-2] * images.shape[-1]
         # All of them, or none beside the first: fewer would leave threads idle.
         models = self.models if len(self.models) * pixels <= PIXELS_AT_ONCE else self.models[:1]
         return models, self._split_rows * max(1, PIXELS_AT_ONCE // (pixels * len(models)))
 
     def _sum_gradients(self) -> None:
-        """Add those that other lanes made themselves to the first lane's."""
+        """Add those that other worker threads made themselves to the first worker thread's."""
         first, *others = self._weights
         for other in others:
             made = [
@@ -119,7 +119,7 @@ class Lanes:
         begin_epoch([layer for model in self.models for layer in batch_norms(model)])
 
     def end_epoch(self) -> None:
-        """Leave batch norm's statistics over all lanes and workers at the first model."""
+        """Leave batch norm's statistics over all worker threads and workers at the first model."""
         end_epoch(*(batch_norms(model) for model in self.models))
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.moco.split_norm import SplitBatchNorm2d, begin_epoch, end_epoch
+from pipeline.moco.fast.split_norm import SplitBatchNorm2d, begin_epoch, end_epoch
 
 ROWS, SPLITS, CHANNELS = 6, 3, 5
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.moco.small_maps import MOST_TOUCHES, SmallMapConv2d
+from pipeline.moco.fast.small_maps import MOST_TOUCHES, SmallMapConv2d
 
 
 @pytest.mark.parametrize("side", [(1, 1), (2, 2), (1, 2), (3, 2), (4, 4), (5, 3), (7, 7)])

@@ -19,7 +19,7 @@ PLAIN_CALLS = 2
 Found = TypeVar("Found")
 
 
-class Replayed(Generic[Found]):
+class CudaGraph(Generic[Found]):
     """A function of tensors, all of whose calls do the same operations on tensors of the same shapes.
 
     On a CPU every call is a plain one. On a GPU, from the recording on, what a call returns lies where the next call

@@ -1,4 +1,4 @@
-"""Gradients that lanes leave to one another, against an ordinary backward pass."""
+"""Gradients that threads leave to one another, against an ordinary backward pass."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.moco.lanes import Lanes
+from pipeline.moco.fast.small_maps import SmallMapConv2d
+from pipeline.moco.fast.weight_gradients import WeightGradients
+from pipeline.moco.fast.worker_threads import WorkerThreads
 from pipeline.moco.model import MoCo, convolutions
-from pipeline.moco.small_maps import SmallMapConv2d
-from pipeline.moco.weight_gradients import WeightGradients
 
 pytestmark = pytest.mark.usefixtures("tiny_encoder", "three_threads")
 ROWS, SPLIT = 24, 8
@@ -32,13 +32,13 @@ def views() -> Tensor:
 
 
 @pytest.fixture
-def lanes() -> Lanes:
-    lanes = Lanes(MoCo("resnet18", 16, 24, 0.9, 0, SPLIT), SPLIT, ROWS, torch.device("cpu"))
-    assert len(lanes.models) == 3
-    return lanes
+def threads() -> WorkerThreads:
+    threads = WorkerThreads(MoCo("resnet18", 16, 24, 0.9, 0, SPLIT), SPLIT, ROWS, torch.device("cpu"))
+    assert len(threads.models) == 3
+    return threads
 
 
-def _learn(views: Tensor, before: Callable[[int], None] = lambda lane: None) -> Callable[[MoCo, slice], int]:
+def _learn(views: Tensor, before: Callable[[int], None] = lambda thread: None) -> Callable[[MoCo, slice], int]:
     """Forward and backward, after ``before``."""
 
     def learn(model: MoCo, part: slice) -> int:
@@ -55,21 +55,23 @@ def _gradients(model: MoCo) -> list[Tensor]:
     return [gradient for gradient in gradients if gradient is not None]
 
 
-def test_they_are_those_of_one_backward_pass_in_the_memory_order_of_the_weights(lanes: Lanes, views: Tensor) -> None:
-    assert lanes.backward(_learn(views), views) == [0, 8, 16]
+def test_they_are_those_of_one_backward_pass_in_the_memory_order_of_the_weights(
+    threads: WorkerThreads, views: Tensor
+) -> None:
+    assert threads.backward(_learn(views), views) == [0, 8, 16]
     plain = MoCo("resnet18", 16, 24, 0.9, 0, SPLIT)
     _learn(views)(plain, slice(0, ROWS))
-    for ours, theirs in zip(_gradients(lanes.models[0]), _gradients(plain), strict=True):
+    for ours, theirs in zip(_gradients(threads.models[0]), _gradients(plain), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
-    for layer in convolutions(lanes.models[0].query_encoder):
+    for layer in convolutions(threads.models[0].query_encoder):
         assert layer.weight.grad is not None and layer.weight.grad.stride() == layer.weight.stride()
         assert layer.defer is None
 
 
 def test_whoever_has_time_makes_them_and_the_bits_are_the_same(
-    lanes: Lanes, views: Tensor, monkeypatch: pytest.MonkeyPatch
+    threads: WorkerThreads, views: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    layers = len(convolutions(lanes.models[0].query_encoder))
+    layers = len(convolutions(threads.models[0].query_encoder))
     makers: list[int] = []
     late_thread: list[int] = []
     all_made = threading.Event()
@@ -90,19 +92,21 @@ def test_whoever_has_time_makes_them_and_the_bits_are_the_same(
     found = []
     for late in range(3):
         makers.clear(), late_thread.clear(), all_made.clear()
-        lanes.backward(
-            _learn(views, lambda lane, late=late: late_thread.append(threading.get_ident()) if lane == late else None),
+        threads.backward(
+            _learn(
+                views, lambda thread, late=late: late_thread.append(threading.get_ident()) if thread == late else None
+            ),
             views,
         )
-        found.append(_gradients(lanes.models[0]))
+        found.append(_gradients(threads.models[0]))
         assert len(makers) == layers and late_thread and late_thread[0] not in makers
     for first, *others in zip(*found, strict=True):
         assert all(torch.equal(first, other) for other in others)
 
 
-def test_layers_go_by_touches_and_by_torch(lanes: Lanes) -> None:
+def test_layers_go_by_touches_and_by_torch(threads: WorkerThreads) -> None:
     """So that the tests here see both: on 4 x 4 maps, taps meet pixels 10 squared times, with stride 2 5 squared."""
-    layers = convolutions(lanes.models[0].query_encoder)
+    layers = convolutions(threads.models[0].query_encoder)
     assert [bool(layer.touches(torch.empty(1, 1, 4, 4))) for layer in layers] == [False, True]
     assert [layer.multiplications(torch.empty(1, 1, 4, 4)) for layer in layers] == [100 * 3 * 16, 25 * 16 * 32]
 
@@ -110,22 +114,22 @@ def test_layers_go_by_touches_and_by_torch(lanes: Lanes) -> None:
 @pytest.mark.parametrize("fails", [0, 1, 2])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_lane_that_fails_keeps_nobody_waiting_and_the_next_step_is_whole(
-    lanes: Lanes, views: Tensor, fails: int, when: str
+    threads: WorkerThreads, views: Tensor, fails: int, when: str
 ) -> None:
     def fail(model: MoCo, part: slice) -> None:
         if part.start // SPLIT != fails or when == "after":
             _learn(views)(model, part)
         if part.start // SPLIT == fails:
-            raise ValueError("of a lane")
+            raise ValueError("of a thread")
 
-    with pytest.raises(ValueError, match="of a lane"):
-        lanes.backward(fail, views)
-    assert all(layer.defer is None for model in lanes.models for layer in convolutions(model))
-    _assert_a_whole_step(lanes, views)
+    with pytest.raises(ValueError, match="of a thread"):
+        threads.backward(fail, views)
+    assert all(layer.defer is None for model in threads.models for layer in convolutions(model))
+    _assert_a_whole_step(threads, views)
 
 
 def test_a_gradient_that_cannot_be_made_is_told_and_keeps_nobody_waiting(
-    lanes: Lanes, views: Tensor, monkeypatch: pytest.MonkeyPatch
+    threads: WorkerThreads, views: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(self: WeightGradients, number: int) -> None:
         raise MemoryError("of a layer")
@@ -133,31 +137,31 @@ def test_a_gradient_that_cannot_be_made_is_told_and_keeps_nobody_waiting(
     with monkeypatch.context() as patch:
         patch.setattr(WeightGradients, "_make", fail)
         with pytest.raises(MemoryError, match="of a layer"):
-            lanes.backward(_learn(views), views)
-    _assert_a_whole_step(lanes, views)
+            threads.backward(_learn(views), views)
+    _assert_a_whole_step(threads, views)
 
 
-def _assert_a_whole_step(lanes: Lanes, views: Tensor) -> None:
-    """The bits of lanes that have done nothing before."""
-    new = Lanes(MoCo("resnet18", 16, 24, 0.9, 0, SPLIT), SPLIT, ROWS, torch.device("cpu"))
-    for each in (lanes, new):
+def _assert_a_whole_step(threads: WorkerThreads, views: Tensor) -> None:
+    """The bits of threads that have done nothing before."""
+    new = WorkerThreads(MoCo("resnet18", 16, 24, 0.9, 0, SPLIT), SPLIT, ROWS, torch.device("cpu"))
+    for each in (threads, new):
         each.backward(_learn(views), views)
-    for ours, theirs in zip(_gradients(lanes.models[0]), _gradients(new.models[0]), strict=True):
+    for ours, theirs in zip(_gradients(threads.models[0]), _gradients(new.models[0]), strict=True):
         assert torch.equal(ours, theirs)
 
 
-def test_under_autocast_every_lane_makes_its_own(lanes: Lanes, views: Tensor) -> None:
+def test_under_autocast_every_lane_makes_its_own(threads: WorkerThreads, views: Tensor) -> None:
     def learn(model: MoCo, part: slice) -> None:
         with torch.autocast("cpu", dtype=torch.bfloat16):
             found = model.query_encoder(views[part])
         found.square().mul(torch.arange(16.0)).sum().backward()
 
-    lanes.backward(learn, views)
-    assert all(layer.weight.grad is not None for model in lanes.models for layer in convolutions(model.query_encoder))
-    one = Lanes(MoCo("resnet18", 16, 24, 0.9, 0, SPLIT), SPLIT, SPLIT, torch.device("cpu"))
+    threads.backward(learn, views)
+    assert all(layer.weight.grad is not None for model in threads.models for layer in convolutions(model.query_encoder))
+    one = WorkerThreads(MoCo("resnet18", 16, 24, 0.9, 0, SPLIT), SPLIT, SPLIT, torch.device("cpu"))
     for start in range(0, ROWS, SPLIT):
         learn(one.models[0], slice(start, start + SPLIT))
-    for ours, theirs in zip(_gradients(lanes.models[0]), _gradients(one.models[0]), strict=True):
+    for ours, theirs in zip(_gradients(threads.models[0]), _gradients(one.models[0]), strict=True):
         assert torch.dist(ours, theirs) < 0.02 * theirs.norm()  # bfloat16 keeps eight bits
 
 

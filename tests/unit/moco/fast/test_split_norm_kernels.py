@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.moco.split_norm import all_at_once, one_by_one
+from pipeline.moco.fast.split_norm import all_at_once, one_by_one
 
-KERNELS = "pipeline.moco.split_norm_kernels"
+KERNELS = "pipeline.moco.fast.split_norm_kernels"
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 pytest.importorskip("triton")
 pytestmark = pytest.mark.slow  # Triton's interpreter
@@ -74,7 +74,7 @@ def test_a_large_mean_costs_no_digits(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("rows", "side", "channels"), [(512, 224, 64), (64, 512, 2048), (256, 1024, 64)])
 def test_large_images_stay_within_what_cuda_launches(rows: int, side: int, channels: int) -> None:
     """2^31 - 1 blocks along the first axis, 65,535 along the others; Triton's interpreter knows no limit."""
-    from pipeline.moco import split_norm_kernels
+    from pipeline.moco.fast import split_norm_kernels
 
     splits, _, channels, parts, _ = split_norm_kernels._division(
         torch.empty(8 * rows, channels, side, side, device="meta"), rows

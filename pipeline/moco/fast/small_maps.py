@@ -8,7 +8,7 @@ by side there is side by side in memory, so that it is (n, taps x C) by (taps x 
 same to every pixel, which is one touch: (n x pixels, C) by (C, O).
 
 On maps of any size, a backward pass on a CPU can leave the gradient by the weight to somebody else
-(``moco.weight_gradients``).
+(``moco.fast.weight_gradients``).
 """
 
 from __future__ import annotations
