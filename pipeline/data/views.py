@@ -62,7 +62,7 @@ def recipe_for(name: str, channels: int, blur: bool) -> Recipe:
     return base if blur else Recipe(**{**vars(base), "blur": 0.0})
 
 
-class Drawn(NamedTuple):
+class AugmentationParameters(NamedTuple):
     """What is done to each of n images, drawn without looking at them."""
 
     box: Tensor
@@ -76,9 +76,9 @@ class Drawn(NamedTuple):
     colours: Tensor
     """(n, C, 2 C): by a pixel's colours from 0 to 255, and by the image's mean ones; gives colours from 0 to 1."""
 
-    def part(self, rows: slice) -> Drawn:
+    def part(self, rows: slice) -> AugmentationParameters:
         """Of some of the images."""
-        return Drawn(*(each[rows] for each in self))
+        return AugmentationParameters(*(each[rows] for each in self))
 
 
 def make_views(images: Tensor, keys: Tensor, recipe: Recipe) -> Tensor:
@@ -91,10 +91,10 @@ def make_views(images: Tensor, keys: Tensor, recipe: Recipe) -> Tensor:
     Returns:
         (n, 3, H, W) float32, channels last; grey images are repeated to three channels.
     """
-    return augment(images, draw(keys, tuple(images.shape[1:]), recipe), recipe)
+    return augment(images, augmentation_parameters(keys, tuple(images.shape[1:]), recipe), recipe)
 
 
-def draw(keys: Tensor, shape: tuple[int, ...], recipe: Recipe) -> Drawn:
+def augmentation_parameters(keys: Tensor, shape: tuple[int, ...], recipe: Recipe) -> AugmentationParameters:
     """The first half of ``make_views``: many small operations, for as many views at once as can be.
 
     Args:
@@ -104,7 +104,7 @@ def draw(keys: Tensor, shape: tuple[int, ...], recipe: Recipe) -> Drawn:
     draws = uniform(keys, _DRAWS)
     u = draws[:, -14:].unbind(1)
     sigma = recipe.blur_sigma[0] + u[2] * (recipe.blur_sigma[1] - recipe.blur_sigma[0])
-    return Drawn(
+    return AugmentationParameters(
         box=crop_boxes(draws[:, : 2 * _CROP_TRIES], draws[:, -16:-14], height, width, recipe),
         flip=u[0] < recipe.flip,
         degrees=(2 * u[1] - 1) * recipe.rotation,
@@ -113,7 +113,7 @@ def draw(keys: Tensor, shape: tuple[int, ...], recipe: Recipe) -> Drawn:
     )
 
 
-def augment(images: Tensor, drawn: Drawn, recipe: Recipe) -> Tensor:
+def augment(images: Tensor, drawn: AugmentationParameters, recipe: Recipe) -> Tensor:
     """The second half of ``make_views``."""
     height, width = images.shape[-2:]
     if recipe.rotation:
@@ -159,7 +159,7 @@ def crop_boxes(tries: Tensor, place: Tensor, height: int, width: int, recipe: Re
     return torch.stack([top, left, h, w], 1)
 
 
-def _axes(drawn: Drawn, height: int, width: int, recipe: Recipe) -> tuple[Tensor, Tensor]:
+def _axes(drawn: AugmentationParameters, height: int, width: int, recipe: Recipe) -> tuple[Tensor, Tensor]:
     """Crop, flip and blur of rows (n, H, H) and of columns (n, W, W)."""
     upright = torch.zeros_like(drawn.flip)
     if height == width:  # both at once: half as many operations
@@ -258,7 +258,7 @@ def rotated_crop(pixels: Tensor, box: Tensor, flip: Tensor, degrees: Tensor) -> 
 
 
 def _colours(u: Tensor, channels: int, recipe: Recipe) -> Tensor:
-    """Jitter in a random order, then greyscale: ``Drawn.colours``. u: (n, 10) uniforms."""
+    """Jitter in a random order, then greyscale: ``AugmentationParameters.colours``. u: (n, 10) uniforms."""
     jittered = u[:, 0] < recipe.jitter
     ranges = devices.constant((recipe.brightness, recipe.contrast, recipe.saturation, recipe.hue), u.device)
     factors = (2 * u[:, 1:5] - 1) * ranges

@@ -1,4 +1,4 @@
-"""The contrastive loss, and how well each image is told apart (Eqs. 1 and 2).
+"""The contrastive loss, and the probability of telling each image from the others (Eqs. 1 and 2).
 
 n = this worker's rows, N = rows of the global batch, D = dimensions, Q = queue size, T = temperatures.
 """
@@ -31,11 +31,11 @@ def moco_loss(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> 
         query, key: (n, D) unit norm, row by row two views of one image. queue: (Q, D). Only the query has a gradient.
 
     Returns:
-        The loss **summed** over the rows, so that workers' shares add up; and how many queries are told apart: no
-        key of the queue is nearer than the own one.
+        The loss **summed** over the rows, so that workers' shares add up; and how many queries are correct (top-1):
+        no key of the queue is nearer than the own one.
     """
-    loss, told_apart = _InfoNCE.apply(query, key, queue, temperature)
-    return loss, told_apart
+    loss, correct = _InfoNCE.apply(query, key, queue, temperature)
+    return loss, correct
 
 
 class _InfoNCE(torch.autograd.Function):

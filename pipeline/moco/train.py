@@ -15,7 +15,6 @@ negatives are the queue, not its batch, so a worker's rows can go forward and ba
 from __future__ import annotations
 
 import itertools
-import math
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
@@ -31,12 +30,13 @@ from pipeline.checkpoint import Checkpoint
 from pipeline.context import Context
 from pipeline.data.keyed import sample_keys
 from pipeline.data.sampler import Step
-from pipeline.data.views import Drawn, augment, draw, recipe_for
+from pipeline.data.views import AugmentationParameters, augment, augmentation_parameters, recipe_for
 from pipeline.moco.confidence import ConfidenceAccumulator
 from pipeline.moco.fast.cuda_graph import CudaGraph
 from pipeline.moco.fast.worker_threads import WorkerThreads
 from pipeline.moco.model import MoCo
 from pipeline.moco.objective import instance_probability, moco_loss
+from pipeline.moco.step import learning_rate
 from pipeline.moco.task import PretrainTask
 from pipeline.progress import Progress
 
@@ -153,7 +153,7 @@ class Pretraining:
         return metrics
 
     def step(self, step: Step, epoch: int, pixels: Pixels) -> Tensor:
-        """One optimizer step; returns this worker's (summed loss, queries told apart), (2,), without waiting for it."""
+        """One optimizer step; returns this worker's (summed loss, correct queries), (2,), without waiting for it."""
         mine, shuffled = self.mine, step.shuffle[self.mine]
         ids, place_of_key = self._to_device(np.stack([step.ids, np.argsort(step.shuffle)]))
         views = [np.concatenate([each[mine], each[shuffled]]) for each in (step.ids, step.repeat)]
@@ -172,7 +172,7 @@ class Pretraining:
 
     def _keys_of_views(
         self, images: Tensor, epoch: Tensor, ids: Tensor, repeat: Tensor, view: Tensor
-    ) -> tuple[Tensor, Drawn]:
+    ) -> tuple[Tensor, AugmentationParameters]:
         """(n, D) keys of this worker's part of the shuffled batch, after the momentum encoder's update.
 
         Args:
@@ -188,22 +188,24 @@ class Pretraining:
             with torch.no_grad(), devices.autocast(self.device, self.dtype):
                 return model.key_encoder(view)
 
-        drawn = draw(sample_keys(self.task.seed, epoch, repeat, ids, view), tuple(images.shape[1:]), self.recipe)
+        drawn = augmentation_parameters(
+            sample_keys(self.task.seed, epoch, repeat, ids, view), tuple(images.shape[1:]), self.recipe
+        )
         of_queries, of_keys = (drawn.part(part) for part in (slice(len(images)), slice(len(images), None)))
         self.model.update_key_encoder()
         return torch.cat(self.worker_threads.each(encode, images)), of_queries
 
     def _gradients_of_views(self, images: Tensor, keys: Tensor, *drawn: Tensor) -> tuple[Tensor, Tensor]:
         """This worker's share of the gradients, left at the weights; returns its totals (2,) and queries (n, D)."""
-        config, of_queries = self.task.config, Drawn(*drawn)
+        config, of_queries = self.task.config, AugmentationParameters(*drawn)
 
         def learn(model: MoCo, part: slice) -> tuple[Tensor, Tensor]:
             view = augment(images[part], of_queries.part(part), self.recipe)
             with devices.autocast(self.device, self.dtype):
                 query = model.query_encoder(view)
-            loss, told_apart = moco_loss(query, keys[part], model.queue, config.loss_temperature)
+            loss, correct = moco_loss(query, keys[part], model.queue, config.loss_temperature)
             (loss / config.batch_size).backward()
-            return torch.stack([loss.detach(), told_apart.to(loss.dtype)]), query.detach()
+            return torch.stack([loss.detach(), correct.to(loss.dtype)]), query.detach()
 
         totals, queries = zip(*self.worker_threads.backward(learn, images), strict=True)
         return torch.stack(totals).sum(0), torch.cat(queries)
@@ -222,14 +224,8 @@ class Pretraining:
         self.confidence.add(ids[self.mine], probability)
 
     def learning_rate(self, epoch: int, step: int) -> float:
-        """Scaled with the batch; linear warm-up, then a half cosine to 0 (Table 2)."""
-        config = self.task.config
-        done = epoch + step / self.sampler.steps
-        peak = config.learning_rate * config.batch_size / 256
-        if done < config.warmup_epochs:
-            return peak * (done + 1 / self.sampler.steps) / config.warmup_epochs
-        share = (done - config.warmup_epochs) / max(config.epochs - config.warmup_epochs, 1)
-        return peak * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+        """Of a step of an epoch."""
+        return learning_rate(self.task.config, epoch, step, self.sampler.steps)
 
     def checkpoint(self) -> Checkpoint:
         """Weights, queue, optimizer and sums, at the end of an epoch."""

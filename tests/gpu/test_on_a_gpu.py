@@ -45,7 +45,7 @@ CONFIG = PretrainConfig(
 class Trained:
     training: Pretraining
     totals: torch.Tensor
-    """(steps, 2): loss, and queries told apart."""
+    """(steps, 2): loss, and correct queries."""
     moved: torch.Tensor
     """All weights of the query encoder in a row, less what they began as."""
 

@@ -19,7 +19,7 @@ def training_curve(
     """Loss (and accuracy of telling images apart, where it was recorded) and learning rate, over E epochs."""
     panels = [("loss", loss, LINE), ("learning rate", rate, MUTED)]
     if accuracy is not None:
-        panels.insert(1, ("images told apart", accuracy, LINE))
+        panels.insert(1, ("top-1 accuracy", accuracy, LINE))
     heights = [2.2, *[1.1] * (len(panels) - 1)]
     figure = blank(4.4)
     rows = figure.subplots(len(panels), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]

@@ -58,7 +58,7 @@ def test_without_blur_nothing_is_mixed() -> None:
 
 @pytest.mark.parametrize("size", [(12, 12), (12, 20), (20, 12)])
 def test_both_axes_are_those_of_resizing_and_blurring_each(size: tuple[int, int]) -> None:
-    drawn = views.draw(_keys(30), (3, *size), RGB)
+    drawn = views.augmentation_parameters(_keys(30), (3, *size), RGB)
     assert drawn.flip.any() and not drawn.flip.all() and (drawn.sigma > 0).any() and (drawn.sigma == 0).any()
     for ours, side, axis, flip in zip(
         views._axes(drawn, *size, RGB), size, (0, 1), (drawn.flip & False, drawn.flip), strict=True

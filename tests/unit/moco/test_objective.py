@@ -46,7 +46,7 @@ def test_loss_of_many_keys_by_torchs_cross_entropy(blocks: int, more: int, tempe
     query, queue = _unit(9, seed=1).float(), _unit(queued, seed=3).float()
     key = F.normalize(query + 0.25 * _unit(9, seed=2).float() * torch.arange(9)[:, None], dim=1)
     there = query.to(device).requires_grad_()
-    loss, told_apart = moco_loss(there, key.to(device), queue.to(device), temperature)
+    loss, correct = moco_loss(there, key.to(device), queue.to(device), temperature)
     (gradient,) = torch.autograd.grad(3 * loss, there)
     exact = query.double().requires_grad_()
     logits = torch.cat([(exact * key).sum(1, keepdim=True), exact @ queue.double().T], 1) / temperature
@@ -54,7 +54,7 @@ def test_loss_of_many_keys_by_torchs_cross_entropy(blocks: int, more: int, tempe
     (expected_gradient,) = torch.autograd.grad(3 * expected, exact)
     torch.testing.assert_close(loss.cpu().double(), expected, rtol=1e-5, atol=1e-5 / temperature)
     torch.testing.assert_close(gradient.cpu().double(), expected_gradient, rtol=1e-4, atol=1e-5 / temperature**2)
-    assert told_apart.cpu() == (logits.argmax(1) == 0).sum() and (queued == 1 or 0 < told_apart < 9)
+    assert correct.cpu() == (logits.argmax(1) == 0).sum() and (queued == 1 or 0 < correct < 9)
 
 
 def test_no_weight_of_a_key_is_below_the_normal_numbers() -> None:
