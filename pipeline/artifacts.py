@@ -129,7 +129,7 @@ class ConfidenceTable:
     """Confidence and variability (Eq. 3) at one temperature, in ``sample_id`` order.
 
     Shapes: all (N,). ``variability`` is the standard deviation over epoch means (the paper's);
-    ``variability_draws`` over single draws (the authors' code); SCIENCE.md row 6.
+    ``variability_draws`` over single draws (the authors' code); docs/method.md, decision 6.
     """
 
     sample_id: Int64

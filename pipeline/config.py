@@ -83,7 +83,7 @@ class IngestConfig:
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """MoCo v2 (SCIENCE.md section 4, Tables 2 to 4 of the paper)."""
+    """MoCo v2 (docs/method.md, section 4, Tables 2 to 4 of the paper)."""
 
     arch: Literal["resnet18", "resnet50"] = setting("resnet18", "pretrain")
     epochs: int = setting(200, "pretrain", within=COUNT)
@@ -130,10 +130,10 @@ class ClusterConfig:
     """Features -> K clusters that stand for classes."""
 
     k: int | None = setting(None, "cluster", within=COUNT)
-    """Number of clusters; none: 30 where the budget is 30 or more, else the budget (SCIENCE.md row 9)."""
+    """Number of clusters; none: 30 where the budget is 30 or more, else the budget (docs/method.md, decision 9)."""
     backend: Literal["auto", "cuml", "sklearn"] = setting("auto", "cluster")
     space: Literal["features", "umap2d"] = setting("features", "cluster")
-    """K-means on the unit-norm features, or on their 2-D UMAP as the authors' code does (row 7)."""
+    """K-means on the unit-norm features, or on their 2-D UMAP as in the authors' code (docs/method.md, decision 7)."""
     n_init: int = setting(10, "cluster", within=COUNT)
     """Random starts, of which the best is kept; above ``sample_above`` 300 / K of them at most."""
     max_iter: int = setting(300, "cluster", within=COUNT)
@@ -149,7 +149,7 @@ class QueryConfig:
     order: str = setting("hard-to-contrast", "query")
     """A strategy that needs no labels, scorer or pixels, or MODULE:FUNCTION (docs/strategies.md)."""
     temperature: float = setting(0.05, "query", within=POSITIVE)
-    """Which of the confidence table's temperatures to select by (SCIENCE.md row 2)."""
+    """Which of the confidence table's temperatures to select by (docs/method.md, decision 2)."""
     max_budget: int | None = setting(None, "query", within=COUNT)
     """Emit this much of the whole order; none: all of it, or of an order on features (coreset, ...) the query alone."""
     image_prefix: str | None = setting(None, "query")
@@ -179,8 +179,8 @@ class TrialsConfig:
     n_init: int | None = setting(None, "trial", within=COUNT)
     """Random starts of the trials' own K-means; none: ``cluster.n_init``."""
     scorer: Literal["test", "labelled"] = setting("test", "trial")
-    """What the uncertainty strategies' model is trained on for a first query (SCIENCE.md row 16): the test split, as in
-    the paper, or the first half of the query, drawn at random."""
+    """What the uncertainty strategies' model is trained on for a first query: the test split, as in the paper, or the
+    first half of the query, drawn at random (docs/method.md, decision 16)."""
     orders: str | None = setting(None, no="by its content: the orders are claimed")
     """An .npz of published orders of this pool: each array of distinct sample ids becomes ``authors:<its name>``.
     Names that begin with ``gt_`` say that ground truth made the order."""
@@ -203,7 +203,7 @@ class BenchmarkConfig(TrialsConfig):
     strategies: tuple[str, ...] = setting(("all",), "trial")
     """Names of strategies, MODULE:FUNCTION, random_covered, authors:NAME; all: every one that has a name."""
     uniform: Literal["off", "on", "both"] = setting("off", "trial")
-    """The oracle of label diversity (SCIENCE.md row 15)."""
+    """The oracle of label diversity (docs/method.md, decision 15)."""
     budgets: tuple[int, ...] = setting((), "trial", within=COUNT)
     """Images to label."""
     seeds: int = setting(3, "trial", within=COUNT)

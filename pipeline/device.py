@@ -27,7 +27,7 @@ def choose_precision(wanted: str, device: torch.device) -> tuple[torch.dtype, st
     """The dtype of the matrix work, and the reason.
 
     Left to choose, a CPU takes float32 even where it has bfloat16 units: images of 28 px train no faster with them
-    (docs/log.md; larger ones were not tried), and features are then those of any other CPU, to float32's rounding.
+    (docs/dev/log.md; larger ones were not tried), and features are then those of any other CPU, to float32's rounding.
 
     Raises:
         InputError: bfloat16 on a device that would only emulate it.

@@ -23,7 +23,7 @@ Found = TypeVar("Found")
 
 
 class Embedder:
-    """The trained query encoder without its projection head (features h, SCIENCE.md row 7).
+    """The trained query encoder without its projection head (features h, docs/method.md, decision 7).
 
     Args:
         weights: of ``build_encoder``'s module, as pre-training left them.
@@ -73,7 +73,7 @@ def on_worker_threads(work: Callable[[Part], Found], parts: Iterable[Part], coun
     """``map`` on a CPU with ``count`` parts at a time, each on its share of torch's threads; results in order.
 
     Threads that share every operation meet after each, and whoever reads or writes meanwhile holds up all of them.
-    WorkerThreads wait for nobody (docs/log.md: a fifth faster).
+    WorkerThreads wait for nobody (docs/dev/log.md: a fifth faster).
     """
     threads = torch.get_num_threads()
 

@@ -28,7 +28,7 @@ def cifar10_lt() -> RunConfig:
 
 
 def csval() -> RunConfig:
-    """What the authors' code does for CIFAR-10-LT where it differs from the paper (SCIENCE.md rows 2 and section 4)."""
+    """The authors' code for CIFAR-10-LT where it differs from the paper (docs/method.md, decision 2 and section 4)."""
     base = cifar10_lt()
     return replace(
         base,
@@ -39,7 +39,7 @@ def csval() -> RunConfig:
 
 
 def small() -> RunConfig:
-    """For a laptop's CPU: minutes, not nights. How it was found: docs/log.md."""
+    """For a laptop's CPU: minutes, not nights. How it was found: docs/dev/log.md."""
     return RunConfig(
         preset="small",
         pretrain=PretrainConfig(

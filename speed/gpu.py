@@ -13,8 +13,8 @@ over eight splits, on images of noise: what is in a picture does not change how 
 torch runs it, and with its encoders as CUDA graphs. Dollars are at ``DOLLARS_AN_HOUR``.
 
 A lent machine has no registry: row ``views`` finds Kornia where its wheels (kornia, kornia_rs: requirements-bench.lock)
-travelled along; row ``clusters`` needs cuML, which is larger than what may travel at once (docs/log.md), and without
-it says so.
+travelled along. Row ``clusters`` needs cuML, which is larger than what may travel at once (docs/dev/log.md); without it
+the row says so.
 """
 
 from __future__ import annotations

@@ -273,3 +273,33 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.mark.parametrize("name", sorted(PURE))
 def test_importing_does_nothing_and_needs_no_ray(name: str, verdicts: dict[str, str]) -> None:
     assert verdicts[name] == ""
+
+
+# ---- the method's page -------------------------------------------------------------------
+
+CITED = re.compile(r"docs/method\.md,\s+(?:#\s*)?(section|decision)s? (\d+)(?: (?:and|to) (?:section )?(\d+))?")
+
+
+def test_what_cites_the_method_finds_it_there() -> None:
+    page = (ROOT / "docs" / "method.md").read_text()
+    there = {("section", number) for number in re.findall(r"^## (\d+)\. ", page, re.MULTILINE)}
+    there |= {("decision", number) for number in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
+    cited = {
+        (path.name, kind, number)
+        for path in [*sources("hacon"), *sources("jobs"), *sources("pipeline"), *sources("tests")]
+        for kind, *numbers in CITED.findall(path.read_text())
+        for number in numbers
+        if number
+    }
+    assert len(cited) > 20
+    assert [each for each in sorted(cited) if each[1:] not in there] == []
+
+
+def test_nothing_cites_what_is_not_in_the_repository() -> None:
+    """Pages that lie beside the repository on one machine, and on no other."""
+    outside = re.compile("SCIENCE" + r"\.md|DESIGN" + r"\.md|STYLE" + r"\.md")
+    names = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    texts = {
+        name: (ROOT / name).read_text() for name in names if name.endswith((".py", ".md", ".j2", ".toml", ".yaml"))
+    }
+    assert [name for name, text in texts.items() if outside.search(text)] == []

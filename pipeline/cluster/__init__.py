@@ -1,7 +1,7 @@
 """The one door to K-means: features in, K clusters out, whichever backend does the work.
 
-Source: label diversity in the paper (clusters stand for the unknown classes; SCIENCE.md section 1)
-and SCIENCE.md rows 7 and 9. Letters: N = samples, D = feature dimensions, K = clusters.
+Source: label diversity in the paper (clusters stand for the unknown classes; docs/method.md, section 1)
+and docs/method.md, decisions 7 and 9. Letters: N = samples, D = feature dimensions, K = clusters.
 
 A backend finds centroids and nothing else. Labels, distances, inertia and numbering follow from
 the centroids here, in one way for all backends. A backend runs on one CPU thread: a sum that several
@@ -27,7 +27,7 @@ PAPERS_K = 30
 
 
 def default_k(budget: int) -> int:
-    """K where nobody chose it: the paper's 30, or the budget where that is smaller (SCIENCE.md row 9)."""
+    """K where nobody chose it: the paper's 30, or the budget where that is smaller (docs/method.md, decision 9)."""
     return min(PAPERS_K, budget)
 
 

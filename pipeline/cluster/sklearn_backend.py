@@ -41,7 +41,7 @@ def fit_large(chunks: Chunks, k: int, seed: int, n_init: int, max_iter: int) -> 
     """Centroids (K, D) of a large pool: a K-means of a uniform sample, then Lloyd's passes over all rows.
 
     About the inertia of ``fit`` of everything, in a fraction of the time, and with no copy of the features
-    (docs/log.md). Memory: the sample, a copy for each start that runs at once, two of what k-means++ sees, and some
+    (docs/dev/log.md). Memory: the sample, a copy for each start that runs at once, two of what k-means++ sees, and some
     blocks, whatever N is.
 
     Args:

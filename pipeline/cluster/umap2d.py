@@ -20,7 +20,7 @@ search takes most of a minute to compile; above, comparing all pairs would take 
 def umap2d(features: Float32, seed: int) -> Float32:
     """2-D UMAP of ``features`` (N, D): (N, 2) float32, with umap-learn's own defaults (15 neighbours, Euclidean).
 
-    The authors' code runs K-means on such a map, unseeded (SCIENCE.md row 7); ours is seeded, which
+    The authors' code runs K-means on such a map, unseeded (docs/method.md, decision 7); ours is seeded, which
     makes it run on one thread. Rows in ``sample_id`` order give the same map every time.
 
     Raises:

@@ -95,7 +95,7 @@ def long_tail_indices(labels: NDArray[np.integer], rho: float = 100, seed: int =
 
     ``np.random.seed(seed)``, then class by class a shuffle of the class's indices, of which the first
     are kept, in shuffled order (here with a generator of its own). For CIFAR-10: 5000, 2997, 1796,
-    1077, 645, 387, 232, 139, 83, 50 (SCIENCE.md section 4).
+    1077, 645, 387, 232, 139, 83, 50 (docs/method.md, section 4).
 
     Shapes: labels (N,), balanced over classes 0 .. C-1 -> indices (sum of what is kept,).
     """

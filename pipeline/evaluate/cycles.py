@@ -1,9 +1,9 @@
 """Active-learning cycles: an initial query, then a few more images at a time by another strategy (Figs. 6, 14 to 16).
 
-The paper's question: does the first choice decide how good the last model is? Its code is not released (SCIENCE.md
-row 19). Ours: at every size the classifier is trained anew on all that is labelled and judged on the test split. It is
-also the later strategy's scorer; ``probe``, which has no dropout, leaves that to a small dropout network on the same
-samples. Coreset measures on the frozen features. Networks are trained with dropout before their head whatever the
+The paper's question: does the first choice decide how good the last model is? Its code is not released (docs/method.md,
+decision 19). Ours: at every size the classifier is trained anew on all that is labelled and judged on the test split.
+It is also the later strategy's scorer; ``probe``, which has no dropout, leaves that to a small dropout network on the
+same samples. Coreset measures on the frozen features. Networks are trained with dropout before their head whatever the
 later strategy, so that curves differ by what was chosen alone.
 
 **AUC where a class is missing**: that class counts 50%, as guessed (``metrics.macro_auc_with_chance``). With 20 of a

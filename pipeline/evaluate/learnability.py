@@ -1,8 +1,8 @@
 """The ground-truth dataset map: how surely a supervised training gives each sample its true class, and how steadily.
 
 Source: Swayamdipta et al. 2020 (dataset cartography), the paper's easy-to-learn, hard-to-learn and ambiguous
-(SCIENCE.md section 2). It needs the label of every sample of the pool: an analysis baseline, never a strategy for use.
-As in the contrastive map, the probabilities are those of the training step itself, once an epoch (SCIENCE.md row 5).
+(docs/method.md, section 2). It needs the label of every sample of the pool: an analysis baseline, never a strategy for
+use. As in the contrastive map, the probabilities are those of the training step itself, once an epoch (decision 5).
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ Labels = NDArray[np.integer[Any]]
 
 @dataclass(frozen=True)
 class Quality:
-    """In percent. ``auc`` is None, the paper's "-", where the query lacks one of the classes (SCIENCE.md row 18)."""
+    """In percent. ``auc`` is None, the paper's "-", where the query lacks a class (docs/method.md, decision 18)."""
 
     auc: float | None
     accuracy: float

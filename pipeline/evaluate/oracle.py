@@ -21,7 +21,7 @@ Labels = NDArray[np.integer[Any]]
 def uniform(order: Int64, labels: Labels, classes: int, budget: int) -> Int64:
     """Label diversity by oracle, the paper's "Unif.": the first of each *true* class in the strategy's order.
 
-    Source: the authors' code (SCIENCE.md row 15): floor(B/C) of each class, the last class takes the rest
+    Source: the authors' code (docs/method.md, decision 15): floor(B/C) of each class, the last class takes the rest
     of the budget, classes that have fewer in the order give what they have and are not refilled.
 
     Args:
@@ -69,7 +69,7 @@ def uniform_query(
 
 
 def random_covered(labels: Labels, classes: int, budget: int, seed: int) -> Int64:
-    """A random query, drawn again until it holds every class (SCIENCE.md row 17: random of Table 1).
+    """A random query, drawn again until it holds every class (docs/method.md, decision 17: random of Table 1).
 
     Only the class counts are drawn again and again, by the law that they follow; which samples of each
     class is drawn once, at the end. So thousands of rejected draws cost milliseconds.

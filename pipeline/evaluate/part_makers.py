@@ -69,7 +69,7 @@ def fresh_clusters(given: Opened, k: int, seed: int) -> Made:
 
 
 def scores(given: Opened, seed: int, views: bool) -> Made:
-    """What is said of the pool by a scorer that is trained on the test split, as the paper says (SCIENCE.md row 16)."""
+    """The pool's scores, by a scorer trained on the test split as in the paper (docs/method.md, decision 16)."""
     evaluation, classes = given.evaluation, len(given.classes)
     if evaluation.on_features:
         copies = evaluation.arrays(stored_parts.COPIES)[0]["copies"] if views else None

@@ -12,7 +12,7 @@ from pipeline.cluster import default_k
 from pipeline.select import find
 
 RANDOM_COVERED = "random_covered"
-"""The one choice that is no strategy but an oracle (SCIENCE.md row 17)."""
+"""The one choice that is no strategy but an oracle (docs/method.md, decision 17)."""
 PUBLISHED = "authors:"
 """Begins the name of a published order."""
 FROM_LABELS = "gt_"
@@ -32,12 +32,12 @@ class TrialSpec:
     uniform: bool = False
     """Whether the oracle of label diversity takes from the strategy's order (the paper's "Unif.")."""
     k: int | None = None
-    """Clusters; none: the budget, 30 at most (SCIENCE.md row 9)."""
+    """Clusters; none: the budget, 30 at most (docs/method.md, decision 9)."""
     temperature: float = 0.05
     """Of the confidence."""
     scorer: Literal["test", "labelled"] = "test"
-    """What the uncertainty strategies' model was trained on (SCIENCE.md row 16): the test split, as in the paper, or
-    the first half of the query, drawn at random, of which the strategy then chooses the second."""
+    """What the uncertainty strategies' model was trained on (docs/method.md, decision 16): the test split, as in the
+    paper, or the first half of the query, drawn at random. The strategy then chooses the second half."""
 
     @property
     def clusters(self) -> int:

@@ -10,7 +10,7 @@ from pipeline.errors import InputError
 PAPER_REPEATS = {89_996: 14, 34_581: 37, 11_959: 105}
 """Table 4: PathMNIST, OrganAMNIST, BloodMNIST, by pool size."""
 FEWEST_STEPS = 300
-"""280 were seen to be too few for the order to beat chance everywhere (docs/log.md)."""
+"""280 were seen to be too few for the order to beat chance everywhere (docs/dev/log.md)."""
 IMAGENET_DRAWS = 1_280_000
 """The draws an epoch should have about; Table 4's reason for its repeats."""
 

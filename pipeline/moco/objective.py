@@ -80,13 +80,13 @@ def instance_probability(
     """Probability of telling an image from all others of the global batch (Eqs. 1 and 2).
 
     For each of an image's two projections: softmax of its similarities to the 2N - 1 others, over the
-    temperature, taken at its own positive (SCIENCE.md row 1: the temperature divides inside the
+    temperature, taken at its own positive (docs/method.md, decision 1: the temperature divides inside the
     exponential); then the mean of both. Further draws of the same image in the batch (two repeats
     can meet in one) are left out: an image is not its own negative.
 
     Args:
         first: (N, D) unit-norm projections of view 1 by the query encoder; second: (N, D) of view 2 by the
-            momentum encoder (row 3); of the whole global batch (row 4).
+            momentum encoder; of the whole global batch (docs/method.md, decisions 3 and 4).
         ids: (N,) sample ids.
         rows: the part of the batch to compute, n rows.
 

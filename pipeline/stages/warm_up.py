@@ -16,7 +16,7 @@ def warm_up() -> tuple[threading.Thread, threading.Thread]:
     """In the background: torch and Ray Train, then UMAP, which takes half a minute where set-up has not compiled it.
 
     Ray starts and images are read by other processes meanwhile; a run that took these one after the
-    other would be a quarter longer (docs/log.md).
+    other would be a quarter longer (docs/dev/log.md).
 
     Returns:
         Two threads to join. The first before Ray is asked for anything: it may import torch itself, and two threads

@@ -151,7 +151,7 @@ def test_stage_by_stage_on_shuffled_files_gives_the_same_bytes(done: Location, p
 @pytest.mark.timeout(900)  # 75 s alone on two cores, 190 beside the other tests
 def test_two_workers_and_one_of_them_killed_train_as_one_does(done: Location, pool_file: Path, tmp_path: Path) -> None:
     """Under Ray Train. Only the first epoch's loss is compared: later, ResNet-18 on splits of 16 rows has made much of
-    the rounding (one worker with one or two threads is as far apart; docs/log.md). tests/gloo compares everything."""
+    the rounding (docs/dev/log.md: one or two threads are as far apart). tests/gloo compares everything."""
     two, epochs = Location(str(tmp_path / "two")), 5
     flags = ["--pool", f"npz:{pool_file}", "--store", two.uri, "--run", "two", "--workers", "2", "--set", *TINY]
     assert main(["ingest", *flags]) == 0

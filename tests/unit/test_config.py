@@ -241,7 +241,7 @@ BOTH = {
     "recipe": "auto",
     "confidence_temperatures": (0.2, 0.05, 0.01, 0.001),
 }
-"""SCIENCE.md section 4 (Table 2 of the paper), and section 3 row 2."""
+"""docs/method.md, section 4 (Table 2 of the paper), and decision 2."""
 TABLE_2 = {
     "medmnist": {**BOTH, "epochs": 200, "batch_size": 4096, "queue_size": 65_536, "repeats": None},
     "cifar10-lt": {**BOTH, "epochs": 800, "batch_size": 512, "queue_size": 4096, "repeats": 1},

@@ -27,7 +27,7 @@ class Augmentation:
     invert: float = 0.1
     fade: float = 0.1
     fade_kind: Literal["noise", "darken"] = "noise"
-    """noise: 80% uniform noise and 20% image (the paper); darken: times U(.2, 1) (the code; SCIENCE.md row 14)."""
+    """noise: 80% uniform noise, 20% image (the paper); darken: times U(0.2, 1) (decision 14)."""
 
 
 def augment(images: Tensor, keys: Tensor, recipe: Augmentation) -> Tensor:

@@ -40,12 +40,12 @@ class NetworkSettings:
 
 
 def paper() -> NetworkSettings:
-    """Table 5 (SCIENCE.md row 13)."""
+    """Table 5 (docs/method.md, decision 13)."""
     return NetworkSettings()
 
 
 def csval() -> NetworkSettings:
-    """What the authors' code does (SCIENCE.md rows 13 and 14).
+    """What the authors' code does (docs/method.md, decisions 13 and 14).
 
     Not taken over: it augments the validation images too and draws them with replacement, which only adds noise
     to what is monitored.

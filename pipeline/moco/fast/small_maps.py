@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 MOST_TOUCHES = 16
-"""Above, the convolution is faster; of a single tap above as many pixels of the output (docs/log.md)."""
+"""Above, the convolution is faster; of a single tap above as many pixels of the output (docs/dev/log.md)."""
 
 Place = tuple[int | slice, int | slice]
 """Along height and width."""

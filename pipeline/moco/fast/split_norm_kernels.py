@@ -1,7 +1,7 @@
 """``split_norm.one_by_one`` for an NVIDIA GPU, all splits in one kernel, in Triton.
 
 torch's own kernels take one split at a time and leave most of a GPU idle; what its compiler makes of the formulas was
-slower still (docs/log.md). Maps lie in channels_last, so a split is a plain matrix: p pixels of all its rows by C
+slower still (docs/dev/log.md). Maps lie in channels_last, so a split is a plain matrix: p pixels of all its rows by C
 channels. A kernel's program goes over some rows of one split and a block of its columns; s = splits.
 """
 

@@ -91,7 +91,7 @@ def test_what_goes_in_comes_out(
     ids = np.array([49, 0, 17, 17, 3, 48])
     assert (reader.images(ids) == images[ids]).all()
     assert reader.keys(ids).to_pylist() == ["49", "0", "17", "17", "3", "48"]
-    # Of 100 million samples there are more than 2 GiB, where 32-bit offsets end (docs/log.md).
+    # Of 100 million samples there are more than 2 GiB, where 32-bit offsets end (docs/dev/log.md).
     assert reader.keys(ids).type == pa.large_string()
     assert reader.images(np.array([], np.int64)).shape == (0, *SHAPE)
     found = reader.labels()

@@ -27,7 +27,7 @@ def test_uniform_by_hand() -> None:
 
 
 def test_uniform_as_the_authors_code_reads() -> None:
-    """SCIENCE.md row 15, as a slow loop."""
+    """docs/method.md, decision 15, as a slow loop."""
     rng = np.random.default_rng(0)
     for _ in range(20):
         labels = rng.integers(0, 5, 80)

@@ -43,7 +43,7 @@ def test_it_is_one_batch_norm_a_split(layout: torch.memory_format, at_once: int)
 
 
 def test_a_single_split_goes_backward_without_a_copy() -> None:
-    """What ``split`` does there: as much as a tenth of a backward pass (docs/log.md)."""
+    """What ``split`` does there: as much as a tenth of a backward pass (docs/dev/log.md)."""
     maps = torch.randn(ROWS, CHANNELS, 2, 2, requires_grad=True)
     with torch.autograd.profiler.profile() as profile:
         _pair()[0](maps).sum().backward()
