@@ -1,7 +1,7 @@
 """The model behind the uncertainty strategies: what it predicts for the pool, with dropout, and for augmented copies.
 
-The paper's scorer "is trained with the test set" (docs/method.md, decision 16). Such scores saw test labels, and all that is
-made of them is flagged so. The honest one is trained on what is labelled so far. Both are the same functions here,
+The paper's scorer "is trained with the test set" (docs/method.md, decision 16). Such scores saw test labels, and what
+is made of them is flagged so. The honest one is trained on what is labelled so far. Both are the same functions here,
 given other samples.
 
 Arrays in, arrays out, so that a caller computes what many scorers share once: the features of augmented copies.
