@@ -270,6 +270,7 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return result
 
 
+@pytest.mark.slow  # 8 s: every module in a Python that has no Ray
 @pytest.mark.parametrize("name", sorted(PURE))
 def test_importing_does_nothing_and_needs_no_ray(name: str, verdicts: dict[str, str]) -> None:
     assert verdicts[name] == ""
