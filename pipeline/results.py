@@ -12,6 +12,10 @@ from pipeline.artifacts import PoolManifest
 from pipeline.errors import InputError
 
 WEIGHTS, CONFIDENCE, HISTORY = "weights.safetensors", "confidence.parquet", "history.json"
+CHECKPOINT = "checkpoint.safetensors"
+"""In the stage's folder: the whole state of the training at the end of the last epoch that was kept."""
+KEPT = "kept.json"
+"""Facts of a training's files, for its driver: fingerprint of the weights, dimensions of the features."""
 CLUSTERS, CENTROIDS = "clusters.parquet", "centroids.parquet"
 QUERY, ORDER, TASKS = "query.csv", "order.parquet", "query.labelstudio.json"
 PAGE = "report.html"

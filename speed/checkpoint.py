@@ -21,7 +21,7 @@ import torch
 
 from pipeline.checkpoint import CheckpointWriter
 from pipeline.machine import cores
-from pipeline.on_ray.training import CHECKPOINT
+from pipeline.results import CHECKPOINT
 from pipeline.storage import Location
 from speed.measure import Row, alternate, ratio
 from speed.pool import images, small_task

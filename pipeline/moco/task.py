@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipeline.artifacts import PoolManifest
 from pipeline.config import PretrainConfig
 from pipeline.data.sampler import Sampler
+from pipeline.storage import Location
 
 
 @dataclass(frozen=True)
@@ -24,3 +26,16 @@ class PretrainTask:
         """Which images make up which batch."""
         assert self.config.repeats is not None
         return Sampler(self.size, self.config.repeats, self.config.batch_size, self.seed, self.window)
+
+
+@dataclass(frozen=True)
+class WorkerPlan:
+    """What every training worker is given."""
+
+    task: PretrainTask
+    store: Location
+    manifest: PoolManifest
+    folder: str
+    """The stage's folder on the store: the checkpoint is in it, from which any attempt goes on."""
+    files: str
+    """This attempt's folder, for what later stages read."""

@@ -11,38 +11,20 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
-from pipeline.artifacts import PoolManifest
-from pipeline.moco.task import PretrainTask
+from pipeline.moco.task import WorkerPlan
 from pipeline.on_ray.failures import bad_input
 from pipeline.on_ray.session import gpus, only_this_machine
-from pipeline.results import HISTORY, Trained
+from pipeline.results import CHECKPOINT, HISTORY, KEPT, Trained
 from pipeline.storage import Location
 
-CHECKPOINT = "checkpoint.safetensors"
-"""The whole state of the training at the end of the last epoch that was kept."""
-KEPT = "kept.json"
-"""Facts of the files that a training leaves: fingerprint of the weights, dimensions of the features."""
 WORKER_CPUS = 0.5
 """Logical: a worker sets its own threads, and whoever reads for it must always find a slot."""
 _FAILURES = 3
 """In a row, without a checkpoint between them; one more ends the job. Ray Train counts over the whole training and does
 not begin again, so that a night's fourth lost spot node would end it."""
-
-
-@dataclass(frozen=True)
-class WorkerPlan:
-    """What every training worker is given."""
-
-    task: PretrainTask
-    store: Location
-    manifest: PoolManifest
-    folder: str
-    """The stage's folder on the store: the checkpoint is in it, from which any attempt goes on."""
-    files: str
-    """This attempt's folder, for what later stages read."""
 
 
 def train(plan: WorkerPlan, workers: int, notes: list[str], say: Callable[[str], None]) -> Trained:

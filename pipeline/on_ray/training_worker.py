@@ -22,11 +22,11 @@ from pipeline.moco.confidence import ConfidenceAccumulator
 from pipeline.moco.fast.worker_threads import PIXELS_AT_ONCE
 from pipeline.moco.model import encoder_weights
 from pipeline.moco.resident import ResidentPixels
+from pipeline.moco.task import WorkerPlan
 from pipeline.moco.train import Pixels, pretrain
 from pipeline.on_ray.session import quieten
 from pipeline.on_ray.stream import WINDOWS_HELD, StreamedPixels
-from pipeline.on_ray.training import CHECKPOINT, KEPT, WorkerPlan
-from pipeline.results import CONFIDENCE, HISTORY, WEIGHTS
+from pipeline.results import CHECKPOINT, CONFIDENCE, HISTORY, KEPT, WEIGHTS
 
 
 def train(plan: WorkerPlan, say: Callable[[str], None] | None = None) -> None:

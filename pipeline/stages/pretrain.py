@@ -6,9 +6,9 @@ from pipeline.artifacts import PoolManifest
 from pipeline.config import store_flag
 from pipeline.errors import InputError
 from pipeline.moco.fit import fit_to_pool
-from pipeline.moco.task import PretrainTask
+from pipeline.moco.task import PretrainTask, WorkerPlan
 from pipeline.on_ray.session import cpus, gpus, gpus_now
-from pipeline.on_ray.training import WORKER_CPUS, WorkerPlan, drop_checkpoint, train
+from pipeline.on_ray.training import WORKER_CPUS, drop_checkpoint, train
 from pipeline.publish import Stage, stage_of
 from pipeline.results import Trained
 from pipeline.run import Run

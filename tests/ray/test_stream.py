@@ -18,9 +18,8 @@ from pipeline.artifacts import PoolManifest, image_column, pool_schema
 from pipeline.config import PretrainConfig
 from pipeline.data.sampler import BLOCK, Sampler
 from pipeline.moco.resident import ResidentPixels
-from pipeline.moco.task import PretrainTask
+from pipeline.moco.task import PretrainTask, WorkerPlan
 from pipeline.moco.train import Pixels, parts_of_batch
-from pipeline.on_ray.training import WorkerPlan
 from pipeline.progress import silent
 from pipeline.storage import Location
 

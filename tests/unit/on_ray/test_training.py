@@ -11,12 +11,11 @@ import pytest
 from pipeline.artifacts import PoolManifest
 from pipeline.config import PretrainConfig, RunConfig
 from pipeline.errors import InputError
-from pipeline.moco.task import PretrainTask
+from pipeline.moco.task import PretrainTask, WorkerPlan
 from pipeline.on_ray import training
 from pipeline.on_ray.session import AUTOSCALED_GPUS
-from pipeline.on_ray.training import CHECKPOINT, KEPT, WorkerPlan
 from pipeline.progress import silent
-from pipeline.results import HISTORY
+from pipeline.results import CHECKPOINT, HISTORY, KEPT
 from pipeline.run import Run
 from pipeline.stages.pretrain import check_workers
 from pipeline.storage import Location

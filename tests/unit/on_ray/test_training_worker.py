@@ -10,9 +10,9 @@ import torch
 from pipeline.artifacts import PoolManifest
 from pipeline.checkpoint import Checkpoint
 from pipeline.config import PretrainConfig
-from pipeline.moco.task import PretrainTask
-from pipeline.on_ray.training import CHECKPOINT, WorkerPlan
+from pipeline.moco.task import PretrainTask, WorkerPlan
 from pipeline.progress import silent
+from pipeline.results import CHECKPOINT
 from pipeline.storage import Location
 
 
