@@ -26,7 +26,7 @@ from pipeline.report.thumbnails import data_uri
 
 _BUDGET = "images to label (log scale)"
 _MAP_NAMES = {
-    "contrast": ("easy-to-contrast: stands out", "hard-to-contrast: looks like the rest"),
+    "contrast": ("easy-to-contrast", "hard-to-contrast"),
     "truth": ("easy-to-learn", "hard-to-learn"),
 }
 _MAP_HEIGHT = {"contrast": "confidence", "truth": "probability of the true class"}

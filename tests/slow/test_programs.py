@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.doc_blocks import blocks, run_block
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -27,3 +29,12 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(argv: tuple[str, ...], tmp
         "hacon select: The budget is 0; give the number of images to label, 1 or more, with --budget.\n"
     )
     assert list(tmp_path.iterdir()) == []
+
+
+ON_RAY = blocks(on_ray=True)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("place", ON_RAY)
+def test_a_block_of_the_pages_that_starts_ray_runs(place: str, tmp_path: Path) -> None:
+    assert "report.html" in run_block(place, ON_RAY[place], tmp_path)
