@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from jobs.arguments import run_job, save_config
+from pipeline.artifacts import pool_folder
 from pipeline.config import RunConfig, this_run
 from pipeline.data.catalogue import checked
 from pipeline.on_ray.ingest import ingest
@@ -23,7 +24,7 @@ def ingest_job(config: RunConfig, store: Location) -> None:
     print(
         f"\nPool {pool.name}: {pool.size} images, "
         f"{pool.duplicates} duplicates and {pool.rejected} unreadable left out\n"
-        f"  {store.show(f'pools/{pool.name}')}\nNext:\n  hacon pretrain {this_run(config)}"
+        f"  {store.show(pool_folder(pool.name))}\nNext:\n  hacon pretrain {this_run(config)}"
     )
 
 

@@ -45,6 +45,49 @@ REJECTED_COLUMNS = ("key", "reason")
 DUPLICATES_COLUMNS = ("key", "duplicate_of")
 
 
+def pool_folder(name: str) -> str:
+    """The store's folder that publishes the pool ``name``; its files lie in a folder below it, of one attempt."""
+    return f"pools/{name}"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolFiles:
+    """Names on the store of all files of a pool. Everybody else asks here."""
+
+    folder: str
+
+    def images(self, split: str) -> str:
+        """The folder of a split's Parquet files (``pool_schema``)."""
+        return f"{self.folder}/{split}"
+
+    def part(self, split: str, number: int) -> str:
+        """One file of ``images``; ``Layout`` says which samples it holds."""
+        return f"{self.folder}/{split}/part-{number:05d}.parquet"
+
+    def labels(self, split: str) -> str:
+        """Parquet (``LABEL_SCHEMA``); absent where no labels are known. Apart, so that no reader of images sees one."""
+        return f"{self.folder}/labels/{split}.parquet"
+
+    @property
+    def rejected(self) -> str:
+        """CSV (``REJECTED_COLUMNS``); absent where all images could be read."""
+        return f"{self.folder}/rejected.csv"
+
+    @property
+    def duplicates(self) -> str:
+        """CSV (``DUPLICATES_COLUMNS``); absent where there are none."""
+        return f"{self.folder}/duplicates.csv"
+
+    @property
+    def staged(self) -> str:
+        """The folder of pieces between ingest's two passes; deleted after the second."""
+        return f"{self.folder}/staged"
+
+    def piece(self, split: str, number: int) -> str:
+        """One file of ``staged``."""
+        return f"{self.staged}/{split}-{number:08d}.parquet"
+
+
 def pool_schema(height: int, width: int, channels: int) -> pa.Schema:
     """Columns of a pool's Parquet files; ``image`` is H x W x C uint8, row-major, as fixed-size binary."""
     return pa.schema(
@@ -64,29 +107,24 @@ def embedding_schema(dimensions: int) -> pa.Schema:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where each sample of a pool lies, so that nobody has to open its files to find out.
+    """Where each sample of a pool lies, so that nobody has to open files to find out.
 
-    A split's file number n holds ids ``n * rows_per_file`` and on, ascending, in row groups of ``rows_per_group``; the
-    last of a file and the last file may be shorter. A reader looks there first, and trusts the ids that it finds.
+    File n of a split holds the ids from ``n * rows_per_file`` on, ascending, in row groups of ``rows_per_group``.
+    The last file, and each file's last row group, may be shorter. A reader looks there first and checks the ids.
     """
 
     rows_per_file: int
     rows_per_group: int
 
-    @staticmethod
-    def name(number: int) -> str:
-        """Of a split's file."""
-        return f"part-{number:05d}.parquet"
-
 
 @dataclass(frozen=True)
 class PoolManifest:
-    """One ingested pool. Its files: ``<folder>/<split>/*.parquet`` and ``labels/<split>.parquet`` (apart)."""
+    """One ingested pool."""
 
     name: str
     source: str
     folder: str
-    """The store's folder that holds the files."""
+    """Of ``files``."""
     size: int
     """Samples in the pool (the training split, where the source has splits): ids 0 .. size-1."""
     height: int
@@ -97,13 +135,18 @@ class PoolManifest:
     classes: tuple[str, ...] | None
     """Class names by label number; none: no labels are known."""
     duplicates: int
-    """Exact duplicates (same source bytes) left out of the pool; listed in ``duplicates.csv``."""
+    """Exact duplicates (same source bytes) left out of the pool; listed in ``files.duplicates``."""
     rejected: int
-    """Images that could not be read; listed in ``rejected.csv``."""
+    """Images that could not be read; listed in ``files.rejected``."""
     fingerprint: str
     """SHA-256 over the sha256 of all samples in id order, and the image shape."""
     layout: Layout | None = None
     """None: samples lie in any files in any order, and each file's footer says which."""
+
+    @property
+    def files(self) -> PoolFiles:
+        """Where its files are."""
+        return PoolFiles(self.folder)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -184,8 +227,6 @@ def confidence_at(table: pa.Table, temperature: float) -> ConfidenceTable:
 def images_of(column: pa.ChunkedArray | pa.Array, height: int, width: int, channels: int) -> Uint8:
     """The ``image`` column as (n, H, W, C) uint8, without a Python object an image."""
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if isinstance(array, pa.ChunkedArray):  # combine_chunks of a zero-chunk or huge column
-        array = pa.concat_arrays(array.chunks)
     size = height * width * channels
     flat = np.frombuffer(array.buffers()[1], np.uint8, count=len(array) * size, offset=array.offset * size)
     return flat.reshape(len(array), height, width, channels)

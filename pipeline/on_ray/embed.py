@@ -59,7 +59,7 @@ def _embed(
 ) -> dict[str, Any]:
     workers = min(config.workers, gpus()) or 1
     say(f"embed {pool.size} images on {f'{workers} GPU(s)' if gpus() else 'the CPU'}")
-    source, columns = f"{pool.folder}/train", ["sample_id", "image"]
+    source, columns = pool.files.images("train"), ["sample_id", "image"]
     shape = (pool.height, pool.width, pool.channels)
     embedder = (store, f"{trained['files']}/{WEIGHTS}", trained["arch"], shape)
     rows = rows_of_a_file(config.embed.rows_per_file, pool.size, trained["dimensions"])
