@@ -1,7 +1,7 @@
-"""What flows between the stages: frozen dataclasses, one row a sample, joined by id.
+"""What flows between stages, and how it lies in files: frozen dataclasses and Parquet schemas.
 
-Row order in a file never changes a result: every table is put in ``sample_id`` order by
-``by_sample_id`` when it is read. Arrays: N = samples, D = feature dimensions, K = clusters.
+Tables have one row a sample and are joined by ``sample_id``. Row order in a file never changes a result:
+``by_sample_id`` sorts every table that is read. N = samples, D = feature dimensions, K = clusters.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ DUPLICATES_COLUMNS = ("key", "duplicate_of")
 
 
 def pool_folder(name: str) -> str:
-    """The store's folder that publishes the pool ``name``; its files lie in a folder below it, of one attempt."""
+    """The store's folder of the pool ``name``; each attempt to ingest it writes to a subfolder (``PoolFiles``)."""
     return f"pools/{name}"
 
 
@@ -89,7 +89,7 @@ class PoolFiles:
 
 
 def pool_schema(height: int, width: int, channels: int) -> pa.Schema:
-    """Columns of a pool's Parquet files; ``image`` is H x W x C uint8, row-major, as fixed-size binary."""
+    """Columns of a pool's files. ``image`` is (H, W, C) uint8, row-major, as fixed-size binary."""
     return pa.schema(
         [
             ("sample_id", pa.int64()),
@@ -101,7 +101,7 @@ def pool_schema(height: int, width: int, channels: int) -> pa.Schema:
 
 
 def embedding_schema(dimensions: int) -> pa.Schema:
-    """Columns of the embedding files: unit-norm float32 features of one fixed length."""
+    """Columns of the embeddings' files. ``features`` is (D,) float32 of unit norm."""
     return pa.schema([("sample_id", pa.int64()), ("features", pa.list_(pa.float32(), dimensions))])
 
 
@@ -126,22 +126,22 @@ class PoolManifest:
     folder: str
     """Of ``files``."""
     size: int
-    """Samples in the pool (the training split, where the source has splits): ids 0 .. size-1."""
+    """Samples in the pool, which is the source's training split: ids 0 .. size-1."""
     height: int
     width: int
     channels: int
     splits: dict[str, int]
-    """Samples in each split: "train" is the pool; "val" and "test" are kept for evaluation only."""
+    """Samples in each split. "train" is the pool; "val" and "test" serve evaluation only."""
     classes: tuple[str, ...] | None
-    """Class names by label number; none: no labels are known."""
+    """Class names by label number; None where no labels are known."""
     duplicates: int
-    """Exact duplicates (same source bytes) left out of the pool; listed in ``files.duplicates``."""
+    """Exact duplicates (equal source bytes) left out of the pool; listed in ``files.duplicates``."""
     rejected: int
     """Images that could not be read; listed in ``files.rejected``."""
     fingerprint: str
-    """SHA-256 over the sha256 of all samples in id order, and the image shape."""
+    """SHA-256 over the image shape and the sha256 of all samples in id order."""
     layout: Layout | None = None
-    """None: samples lie in any files in any order, and each file's footer says which."""
+    """None: samples lie in any file in any order, and the files' footers say which."""
 
     @property
     def files(self) -> PoolFiles:
@@ -169,8 +169,8 @@ class PoolManifest:
 class ConfidenceTable:
     """Confidence and variability (Eq. 3) at one temperature, in ``sample_id`` order.
 
-    Shapes: all (N,). ``variability`` is the standard deviation over epoch means (the paper's);
-    ``variability_draws`` over single draws (the authors' code); SCIENCE.md row 6.
+    Shapes: all (N,). ``variability`` is the standard deviation of epoch means, as in the paper. ``variability_draws``
+    is that of single draws, as in the authors' code. Source: docs/method.md, decision 6.
     """
 
     sample_id: Int64
@@ -185,8 +185,8 @@ class ConfidenceTable:
 class Clustering:
     """K-means of the pool, in ``sample_id`` order.
 
-    Shapes: sample_id, cluster, distance (N,); centroids (K, D). ``distance`` is Euclidean, to the
-    sample's own centroid. ``backend`` says what ran.
+    Shapes: sample_id, cluster, distance (N,); centroids (K, D). ``distance`` is the Euclidean distance to the
+    sample's own centroid. ``backend`` names the implementation that ran.
     """
 
     sample_id: Int64
@@ -204,7 +204,7 @@ class Clustering:
 
 
 def by_sample_id(table: pa.Table) -> pa.Table:
-    """The table sorted by ``sample_id``, so that row order in files never matters."""
+    """The table sorted by ``sample_id``."""
     ids = np.asarray(table["sample_id"])
     return table if (ids[1:] > ids[:-1]).all() else table.sort_by("sample_id")
 
@@ -225,7 +225,7 @@ def confidence_at(table: pa.Table, temperature: float) -> ConfidenceTable:
 
 
 def images_of(column: pa.ChunkedArray | pa.Array, height: int, width: int, channels: int) -> Uint8:
-    """The ``image`` column as (n, H, W, C) uint8, without a Python object an image."""
+    """The ``image`` column as (n, H, W, C) uint8, without one Python object per image."""
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     size = height * width * channels
     flat = np.frombuffer(array.buffers()[1], np.uint8, count=len(array) * size, offset=array.offset * size)
@@ -234,10 +234,8 @@ def images_of(column: pa.ChunkedArray | pa.Array, height: int, width: int, chann
 
 def image_column(images: Uint8) -> pa.Array:
     """The inverse of ``images_of``: (n, H, W, C) uint8 -> fixed-size binary."""
-    n = len(images)
-    size = int(np.prod(images.shape[1:]))
     buffer = pa.py_buffer(np.ascontiguousarray(images).data)
-    return pa.Array.from_buffers(pa.binary(size), n, [None, buffer])
+    return pa.Array.from_buffers(pa.binary(int(np.prod(images.shape[1:]))), len(images), [None, buffer])
 
 
 def features_of(column: pa.ChunkedArray | pa.Array) -> Float32:
@@ -247,7 +245,7 @@ def features_of(column: pa.ChunkedArray | pa.Array) -> Float32:
 
 
 def fingerprint(*parts: bytes | str) -> str:
-    """SHA-256 (hex) over the parts, each with its length, so that no two lists collide by concatenation."""
+    """SHA-256 (hex) over the parts, each preceded by its length, so that parts cannot be confused when joined."""
     digest = hashlib.sha256()
     for part in parts:
         data = part.encode() if isinstance(part, str) else part
