@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from jobs.arguments import run_job
+from pipeline.artifacts import pool_folder
 from pipeline.config import this_run
 from pipeline.data.catalogue import checked
 from pipeline.on_ray.session import ray_session
@@ -22,7 +23,7 @@ def ingest_job(run: Run) -> None:
     print(
         f"\nPool {pool.name}: {pool.size} images, "
         f"{pool.duplicates} duplicates and {pool.rejected} unreadable left out\n"
-        f"  {run.store.show(f'pools/{pool.name}')}\nNext:\n  hacon pretrain {this_run(run.config)}"
+        f"  {run.store.show(pool_folder(pool.name))}\nNext:\n  hacon pretrain {this_run(run.config)}"
     )
 
 

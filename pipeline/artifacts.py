@@ -1,7 +1,7 @@
-"""What flows between the stages: frozen dataclasses, one row a sample, joined by id.
+"""What flows between stages, and how it lies in files: frozen dataclasses and Parquet schemas.
 
-Row order in a file never changes a result: every table is put in ``sample_id`` order by
-``by_sample_id`` when it is read. Arrays: N = samples, D = feature dimensions, K = clusters.
+Tables have one row a sample and are joined by ``sample_id``. Row order in a file never changes a result:
+``by_sample_id`` sorts every table that is read. N = samples, D = feature dimensions, K = clusters.
 """
 
 from __future__ import annotations
@@ -47,8 +47,51 @@ REJECTED_COLUMNS = ("key", "reason")
 DUPLICATES_COLUMNS = ("key", "duplicate_of")
 
 
+def pool_folder(name: str) -> str:
+    """The store's folder of the pool ``name``; each attempt to ingest it writes to a subfolder (``PoolFiles``)."""
+    return f"pools/{name}"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolFiles:
+    """Names on the store of all files of a pool. Everybody else asks here."""
+
+    folder: str
+
+    def images(self, split: str) -> str:
+        """The folder of a split's Parquet files (``pool_schema``)."""
+        return f"{self.folder}/{split}"
+
+    def part(self, split: str, number: int) -> str:
+        """One file of ``images``; ``Layout`` says which samples it holds."""
+        return f"{self.folder}/{split}/part-{number:05d}.parquet"
+
+    def labels(self, split: str) -> str:
+        """Parquet (``LABEL_SCHEMA``); absent where no labels are known. Apart, so that no reader of images sees one."""
+        return f"{self.folder}/labels/{split}.parquet"
+
+    @property
+    def rejected(self) -> str:
+        """CSV (``REJECTED_COLUMNS``); absent where all images could be read."""
+        return f"{self.folder}/rejected.csv"
+
+    @property
+    def duplicates(self) -> str:
+        """CSV (``DUPLICATES_COLUMNS``); absent where there are none."""
+        return f"{self.folder}/duplicates.csv"
+
+    @property
+    def staged(self) -> str:
+        """The folder of pieces between ingest's two passes; deleted after the second."""
+        return f"{self.folder}/staged"
+
+    def piece(self, split: str, number: int) -> str:
+        """One file of ``staged``."""
+        return f"{self.staged}/{split}-{number:08d}.parquet"
+
+
 def pool_schema(height: int, width: int, channels: int) -> pa.Schema:
-    """Columns of a pool's Parquet files; ``image`` is H x W x C uint8, row-major, as fixed-size binary."""
+    """Columns of a pool's files. ``image`` is (H, W, C) uint8, row-major, as fixed-size binary."""
     return pa.schema(
         [
             ("sample_id", pa.int64()),
@@ -60,52 +103,52 @@ def pool_schema(height: int, width: int, channels: int) -> pa.Schema:
 
 
 def embedding_schema(dimensions: int) -> pa.Schema:
-    """Columns of the embedding files: unit-norm float32 features of one fixed length."""
+    """Columns of the embeddings' files. ``features`` is (D,) float32 of unit norm."""
     return pa.schema([("sample_id", pa.int64()), ("features", pa.list_(pa.float32(), dimensions))])
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where each sample of a pool lies, so that nobody has to open its files to find out.
+    """Where each sample of a pool lies, so that nobody has to open files to find out.
 
-    A split's file number n holds ids ``n * rows_per_file`` and on, ascending, in row groups of ``rows_per_group``; the
-    last of a file and the last file may be shorter. A reader looks there first, and trusts the ids that it finds.
+    File n of a split holds the ids from ``n * rows_per_file`` on, ascending, in row groups of ``rows_per_group``.
+    The last file, and each file's last row group, may be shorter. A reader looks there first and checks the ids.
     """
 
     rows_per_file: int
     rows_per_group: int
 
-    @staticmethod
-    def name(number: int) -> str:
-        """Of a split's file."""
-        return f"part-{number:05d}.parquet"
-
 
 @dataclass(frozen=True)
 class PoolManifest:
-    """One ingested pool. Its files: ``<folder>/<split>/*.parquet`` and ``labels/<split>.parquet`` (apart)."""
+    """One ingested pool."""
 
     name: str
     source: str
     folder: str
-    """The store's folder that holds the files."""
+    """Of ``files``."""
     size: int
-    """Samples in the pool (the training split, where the source has splits): ids 0 .. size-1."""
+    """Samples in the pool, which is the source's training split: ids 0 .. size-1."""
     height: int
     width: int
     channels: int
     splits: dict[str, int]
-    """Samples in each split: "train" is the pool; "val" and "test" are kept for evaluation only."""
+    """Samples in each split. "train" is the pool; "val" and "test" serve evaluation only."""
     classes: tuple[str, ...] | None
-    """Class names by label number; none: no labels are known."""
+    """Class names by label number; None where no labels are known."""
     duplicates: int
-    """Exact duplicates (same source bytes) left out of the pool; listed in ``duplicates.csv``."""
+    """Exact duplicates (equal source bytes) left out of the pool; listed in ``files.duplicates``."""
     rejected: int
-    """Images that could not be read; listed in ``rejected.csv``."""
+    """Images that could not be read; listed in ``files.rejected``."""
     fingerprint: str
-    """SHA-256 over the sha256 of all samples in id order, and the image shape."""
+    """SHA-256 over the image shape and the sha256 of all samples in id order."""
     layout: Layout | None = None
-    """None: samples lie in any files in any order, and each file's footer says which."""
+    """None: samples lie in any file in any order, and the files' footers say which."""
+
+    @property
+    def files(self) -> PoolFiles:
+        """Where its files are."""
+        return PoolFiles(self.folder)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -128,8 +171,8 @@ class PoolManifest:
 class ConfidenceTable:
     """Confidence and variability (Eq. 3) at one temperature, in ``sample_id`` order.
 
-    Shapes: all (N,). ``variability`` is the standard deviation over epoch means (the paper's);
-    ``variability_draws`` over single draws (the authors' code); docs/method.md, decision 6.
+    Shapes: all (N,). ``variability`` is the standard deviation of epoch means, as in the paper. ``variability_draws``
+    is that of single draws, as in the authors' code. Source: docs/method.md, decision 6.
     """
 
     sample_id: Int64
@@ -144,8 +187,8 @@ class ConfidenceTable:
 class Clustering:
     """K-means of the pool, in ``sample_id`` order.
 
-    Shapes: sample_id, cluster, distance (N,); centroids (K, D). ``distance`` is Euclidean, to the
-    sample's own centroid. ``backend`` says what ran.
+    Shapes: sample_id, cluster, distance (N,); centroids (K, D). ``distance`` is the Euclidean distance to the
+    sample's own centroid. ``backend`` names the implementation that ran.
     """
 
     sample_id: Int64
@@ -163,7 +206,7 @@ class Clustering:
 
 
 def by_sample_id(table: pa.Table) -> pa.Table:
-    """The table sorted by ``sample_id``, so that row order in files never matters."""
+    """The table sorted by ``sample_id``."""
     ids = np.asarray(table["sample_id"])
     return table if (ids[1:] > ids[:-1]).all() else table.sort_by("sample_id")
 
@@ -189,10 +232,8 @@ def confidence_at(table: pa.Table, temperature: float) -> ConfidenceTable:
 
 
 def images_of(column: pa.ChunkedArray | pa.Array, height: int, width: int, channels: int) -> Uint8:
-    """The ``image`` column as (n, H, W, C) uint8, without a Python object an image."""
+    """The ``image`` column as (n, H, W, C) uint8, without one Python object per image."""
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if isinstance(array, pa.ChunkedArray):  # combine_chunks of a zero-chunk or huge column
-        array = pa.concat_arrays(array.chunks)
     size = height * width * channels
     flat = np.frombuffer(array.buffers()[1], np.uint8, count=len(array) * size, offset=array.offset * size)
     return flat.reshape(len(array), height, width, channels)
@@ -200,10 +241,8 @@ def images_of(column: pa.ChunkedArray | pa.Array, height: int, width: int, chann
 
 def image_column(images: Uint8) -> pa.Array:
     """The inverse of ``images_of``: (n, H, W, C) uint8 -> fixed-size binary."""
-    n = len(images)
-    size = int(np.prod(images.shape[1:]))
     buffer = pa.py_buffer(np.ascontiguousarray(images).data)
-    return pa.Array.from_buffers(pa.binary(size), n, [None, buffer])
+    return pa.Array.from_buffers(pa.binary(int(np.prod(images.shape[1:]))), len(images), [None, buffer])
 
 
 def features_of(column: pa.ChunkedArray | pa.Array) -> Float32:
@@ -213,7 +252,7 @@ def features_of(column: pa.ChunkedArray | pa.Array) -> Float32:
 
 
 def fingerprint(*parts: bytes | str) -> str:
-    """SHA-256 (hex) over the parts, each with its length, so that no two lists collide by concatenation."""
+    """SHA-256 (hex) over the parts, each preceded by its length, so that parts cannot be confused when joined."""
     digest = hashlib.sha256()
     for part in parts:
         data = part.encode() if isinstance(part, str) else part

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from pipeline.artifacts import pool_folder
 from pipeline.config import RunConfig, override, this_run
 from pipeline.data.catalogue import pool_name
 from pipeline.errors import InputError
@@ -189,7 +190,7 @@ def _inputs(store: Location, run: str) -> list[str] | None:
         return None
     arrays = f"npz:{store.address(ARRAYS)}/"
     below = config.ingest.source.removeprefix(arrays) if config.ingest.source.startswith(arrays) else None
-    return [f"pools/{pool_name(config.ingest)}", *([] if below is None else [f"{ARRAYS}/{below.partition('/')[0]}"])]
+    return [pool_folder(pool_name(config.ingest)), *([] if below is None else [f"{ARRAYS}/{below.partition('/')[0]}"])]
 
 
 def _pool(store: Location, run: str) -> str | None:
@@ -207,7 +208,7 @@ def _state(store: Location, run: str, uses: dict[str, list[str]]) -> RunState:
     assert queried is None or isinstance(queried, Queried)
     assert clustered is None or isinstance(clustered, Clustered)
     pool = _pool(store, run)
-    ingested = None if pool is None else finished(store, f"pools/{pool}", Ingested)
+    ingested = None if pool is None else finished(store, pool_folder(pool), Ingested)
     size = embedded.size if embedded else ingested.manifest.size if ingested else None
     unfinished = next((each.stage for each in stages if each.state != "finished"), None)
     config = config or RunConfig(run=run, store=store.uri)

@@ -22,6 +22,7 @@ from pipeline.artifacts import (
     CLUSTER_SCHEMA,
     CONFIDENCE_SCHEMA,
     Float32,
+    PoolFiles,
     PoolManifest,
     embedding_schema,
     image_column,
@@ -214,7 +215,7 @@ def stage_pieces(folder: str, sizes: Sizes) -> None:
         position = np.arange(start, min(start + sizes.staged, sizes.file))
         images = np.random.default_rng(start).integers(0, 256, (len(position), *POOL_SHAPE), np.uint8)
         piece = Decoded(position, [str(each) for each in position], [bytes(32)] * len(position), images)
-        stage(Location(folder), "staged", "train", piece, sizes.staged, POOL_SHAPE)
+        stage(Location(folder), PoolFiles("pool"), "train", piece, sizes.staged, POOL_SHAPE)
 
 
 def write_pool(folder: str, sizes: Sizes) -> None:
@@ -222,7 +223,7 @@ def write_pool(folder: str, sizes: Sizes) -> None:
     from pipeline.data.staging import write_pool_file
 
     positions = pa.chunked_array([np.arange(sizes.file)])
-    write_pool_file(Location(folder), "staged", "pool", "train", positions, 0, sizes, POOL_SHAPE)
+    write_pool_file(Location(folder), PoolFiles("pool"), "train", positions, 0, sizes, POOL_SHAPE)
 
 
 # ---- pretrain -----------------------------------------------------------------------------

@@ -1,1 +1,1 @@
-"""Images: from any source to a pool on the store, and from the pool to views."""
+"""Images: from any source to a pool on the store, and from the pool to augmented views."""

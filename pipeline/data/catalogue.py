@@ -1,4 +1,4 @@
-"""The schemes of ``ingest.source``: text -> an opened source, and the pool's name."""
+"""``ingest.source`` ("folder:PATH", "npz:FILE", ...) -> an opened source, and the pool's name."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ from pipeline.errors import InputError
 from pipeline.storage import Location, open_source
 
 SMALLEST = 8
-"""Pixels; the side of scikit-learn's digits."""
+"""Pixels a side, as scikit-learn's digits have."""
 FOLDER_SIZE = 224
+"""Pixels a side of a folder's images unless ``ingest.image_size`` says otherwise."""
 
 
 def open_images(config: IngestConfig) -> Source:
-    """Find and list the images that ``config.source`` names, and read their labels.
+    """List the images that ``config.source`` names, and read their labels.
 
     Raises:
-        InputError: unknown scheme, nothing there, no images, labels that do not fit.
+        InputError: unknown scheme, missing source, no images, or labels that do not fit.
     """
     scheme, rest = _split(config)
     if scheme != "folder" and config.labels is not None:
@@ -39,10 +40,10 @@ def open_images(config: IngestConfig) -> Source:
 
 
 def checked(config: IngestConfig) -> IngestConfig:
-    """The settings with their values checked, and local paths absolute: a worker may run elsewhere.
+    """The settings with values checked and local paths absolute, since a worker has another working directory.
 
     Raises:
-        InputError: a value that cannot work.
+        InputError: an invalid value.
     """
     for key, value, least in (
         ("image_size", config.image_size, SMALLEST),
@@ -66,10 +67,10 @@ def checked(config: IngestConfig) -> IngestConfig:
 
 
 def pool_name(config: IngestConfig) -> str:
-    """``ingest.name``, or a name made of the source and the size, such as "blood28" or "scans-224px".
+    """``ingest.name``, or a name made of source and size, such as "blood28" or "scans-224px".
 
     Raises:
-        InputError: ``ingest.name`` has characters that a folder's name should not have.
+        InputError: ``ingest.name`` has characters that a folder name should not have.
     """
     if config.name is not None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", config.name):
@@ -128,7 +129,7 @@ def _medmnist(name: str, config: IngestConfig) -> Source:
     known = medmnist_classes(name)
     if known is None or source.classes is None or not set(source.classes) <= set(known):
         return source
-    # All of the set's classes, in its own order, also those that this file has no image of.
+    # All classes of the data set in its own order, even those without an image in this file.
     number = np.array([list(known).index(value) for value in source.classes], np.int32)
     renumbered = {split: number[labels] for split, labels in source.label_numbers.items()}
     return dataclasses.replace(source, label_numbers=renumbered, classes=tuple(known.values()))
@@ -187,7 +188,7 @@ def _folder_labels(
         return *number_labels(labels_from_folders(keys)), ""
     location, file = _folder_and_file(config.labels)
     if not location.is_file(file):
-        location = images  # data sets are often handed on with their table among the images
+        location = images  # data sets often come with their table among the images
     if not location.is_file(file):
         raise InputError(
             f"There is no labels file '{config.labels}', nor a '{file}' in '{images.show()}'; "

@@ -14,14 +14,14 @@ from pipeline.data.sources import ArraySource, MemoryStack
 from pipeline.errors import InputError
 
 _DIGITS = ("datasets", "data", "digits.csv.gz")
-"""In scikit-learn's package."""
+"""Inside scikit-learn's package."""
 DATA_DIR = "~/.cache/hacon"
-"""Where downloads go unless ``ingest.data_dir`` says otherwise."""
+"""Downloads go here unless ``ingest.data_dir`` says otherwise."""
 
 
 def digits(size: int | None, channels: int | None) -> ArraySource:
-    """scikit-learn's 1,797 bundled digits, 8 x 8 grey: values 0..16 become round(value x 255 / 16)."""
-    # Its file, not the library, which every process that reads a piece would need seconds to import.
+    """scikit-learn's 1,797 bundled digits, 8 x 8 grey; values 0..16 become round(value x 255 / 16)."""
+    # Read from the file: importing scikit-learn takes seconds in every process that reads a piece.
     package = find_spec("sklearn")
     assert package is not None and package.submodule_search_locations
     table = np.loadtxt(Path(package.submodule_search_locations[0], *_DIGITS), delimiter=",")
@@ -33,10 +33,10 @@ def digits(size: int | None, channels: int | None) -> ArraySource:
 
 
 def medmnist_file(name: str, data_dir: str | None) -> Path:
-    """The .npz of "bloodmnist" or "bloodmnist@64": below ``data_dir``, in medmnist's own folder, or downloaded.
+    """The .npz of "bloodmnist" or "bloodmnist@64": in ``data_dir``, in medmnist's own folder, or downloaded.
 
     Raises:
-        InputError: no such data set or size, or it is neither there nor can it be downloaded.
+        InputError: unknown data set or size, or a file that is missing and cannot be downloaded.
     """
     from medmnist import INFO
 
@@ -57,7 +57,7 @@ def medmnist_file(name: str, data_dir: str | None) -> Path:
 
 
 def medmnist_classes(name: str) -> dict[str, str] | None:
-    """Label value (as text) -> class name; none where medmnist does not know the set."""
+    """Label value (as text) -> class name; None where medmnist does not know the set."""
     from medmnist import INFO
 
     info = INFO.get(name.partition("@")[0])
@@ -65,13 +65,13 @@ def medmnist_classes(name: str) -> dict[str, str] | None:
 
 
 def cifar10_lt(size: int | None, channels: int | None, data_dir: str | None) -> ArraySource:
-    """CIFAR-10 with a long tail, rho = 100: 12,406 images class by class; test is CIFAR-10's own.
+    """CIFAR-10-LT, rho = 100: 12,406 training images, class by class, and CIFAR-10's test split.
 
-    The subset and order of the authors' published files (``long_tail_indices``); key = index into
-    CIFAR-10's 50,000 training images.
+    Subset and order are those of the authors' published files (``long_tail_indices``). An image's key is its index
+    in CIFAR-10's 50,000 training images.
 
     Raises:
-        InputError: CIFAR-10 is neither below ``data_dir`` nor can it be downloaded.
+        InputError: CIFAR-10 is not in ``data_dir`` and cannot be downloaded.
     """
     from torchvision.datasets import CIFAR10
 
@@ -91,11 +91,10 @@ def cifar10_lt(size: int | None, channels: int | None, data_dir: str | None) -> 
 
 
 def long_tail_indices(labels: NDArray[np.integer], rho: float = 100, seed: int = 0) -> Int64:
-    """The usual long-tail recipe: class c of C keeps int(n / rho^(c / (C - 1))) images, n = those of a full class.
+    """The usual long-tail recipe: class c of C keeps int(n / rho^(c / (C - 1))) of its n images.
 
-    ``np.random.seed(seed)``, then class by class a shuffle of the class's indices, of which the first
-    are kept, in shuffled order (here with a generator of its own). For CIFAR-10: 5000, 2997, 1796,
-    1077, 645, 387, 232, 139, 83, 50 (docs/method.md, section 4).
+    Class by class, indices are shuffled by one ``np.random.RandomState(seed)``, and the first are kept in shuffled
+    order. CIFAR-10 keeps 5000, 2997, 1796, 1077, 645, 387, 232, 139, 83 and 50 (docs/method.md, section 4).
 
     Shapes: labels (N,), balanced over classes 0 .. C-1 -> indices (sum of what is kept,).
     """
@@ -111,7 +110,7 @@ def long_tail_indices(labels: NDArray[np.integer], rho: float = 100, seed: int =
 
 
 def _download(url: str, md5: str, target: Path) -> Path:
-    """Fetch to a temporary name, check, and only then give it its name."""
+    """Download under a temporary name, check the MD5 sum, then rename."""
     from torchvision.datasets.utils import download_url
 
     part = target.with_name(f".{target.name}.{os.getpid()}.part")

@@ -1,21 +1,19 @@
-"""Image bytes -> uint8 pixels of one square size and one number of channels, decoded and resized once.
+"""Image bytes -> uint8 pixels of one square size and one number of channels.
 
-What is done to each kind of image (Pillow's modes in brackets), in this order:
+The steps in order, with Pillow's modes in brackets:
 
-* size: read from the header; more than ``max_pixels`` is rejected before anything is decoded;
-* JPEG: decoded at the smallest of libjpeg's scales (1, 1/2, 1/4, 1/8) that is still at least twice
-  the size wanted, where a size is wanted that small;
-* several frames (TIFF, MPO): the first one;
-* EXIF orientation: applied;
-* 16 bits, 32 bits, floating point (I;16, I, F): the image's own minimum..maximum is scaled to 0..255,
-  so that 10 or 12 bits stored in 16 are neither black nor clipped (16-bit *colour* PNGs reach us as
-  8 bits: Pillow keeps their upper byte);
-* alpha, or a transparent palette entry (LA, RGBA, PA, P): laid on black, as most scanners' background is;
-* bilevel, palette, CMYK, YCbCr, LAB (1, P, CMYK, YCbCr, LAB): converted by Pillow, without embedded colour profiles;
-* channels: 1 is ITU-R 601 luminance, 3 is RGB (grey images: three equal channels);
-* resize: the centre square, bicubic with antialiasing. Shapes stay true (a squashed lesion is another
-  lesion, padding would be a feature of its own); what is lost is the margin of the longer side.
-  MedMNIST's own images were made the same way.
+1. Size limit: an image of more than ``max_pixels`` is rejected by its header, before decoding.
+2. JPEG: decoded at the smallest of libjpeg's scales (1, 1/2, 1/4, 1/8) that is at least twice the target size,
+   else in full.
+3. Several frames (TIFF, MPO): only the first is used.
+4. EXIF orientation is applied.
+5. 16 bits, 32 bits and floating point (I;16, I, F): the image's own minimum..maximum is scaled to 0..255. So 10 or 12
+   bits stored in 16 are neither black nor clipped. Of 16-bit *colour* PNGs, Pillow keeps the upper byte only.
+6. Transparency (LA, RGBA, PA, P): composed onto black, the background of most scanners.
+7. Bilevel, palette, CMYK, YCbCr and LAB (1, P, CMYK, YCbCr, LAB): converted by Pillow, ignoring colour profiles.
+8. Channels: 1 is ITU-R 601 luminance, 3 is RGB. A grey image in RGB has three equal channels.
+9. Resize: the centre square, bicubic with antialiasing, as MedMNIST's images were made. This keeps aspect ratios, since
+   a squashed lesion is another lesion. The margin of the longer side is lost.
 """
 
 from __future__ import annotations
@@ -34,25 +32,25 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from pipeline.artifacts import Uint8
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".tif", ".tiff")
-"""File names that are taken as images, in lower case."""
+"""Suffixes of image files, in lower case."""
 _FORMATS = ("JPEG", "PNG", "BMP", "TIFF")
-# What Pillow's parsers raise on damaged files.
+# Pillow's parsers raise these on damaged files.
 _DAMAGED = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, OverflowError, struct.error, zlib.error)
 
 
 class UnreadableImageError(Exception):
-    """The bytes are no image that can be used; the message is the reason, as ``rejected.csv`` gives it."""
+    """The bytes are no usable image. The message is the reason given in ``rejected.csv``."""
 
 
 def decode(data: bytes, size: int, channels: int, max_pixels: int) -> Uint8:
-    """One image file's bytes -> (size, size, channels) uint8; how, is said at the top of this module.
+    """One image file's bytes -> (size, size, channels) uint8, by the steps at the top of this module.
 
     Args:
         channels: 1 (grey) or 3 (RGB).
-        max_pixels: a larger image is refused from its header.
+        max_pixels: larger images are rejected.
 
     Raises:
-        UnreadableImageError: empty, no JPEG, PNG, BMP or TIFF, damaged, or too large.
+        UnreadableImageError: empty, damaged, too large, or no JPEG, PNG, BMP or TIFF.
     """
     if not data:
         raise UnreadableImageError("the file is empty")
@@ -65,7 +63,7 @@ def decode(data: bytes, size: int, channels: int, max_pixels: int) -> Uint8:
 
 
 def is_grey(data: bytes, max_pixels: int) -> bool:
-    """Whether the image's red, green and blue are equal everywhere, however it is stored.
+    """Whether red, green and blue are equal in every pixel, however the image is stored.
 
     Raises:
         UnreadableImageError: as ``decode``.
@@ -75,9 +73,9 @@ def is_grey(data: bytes, max_pixels: int) -> bool:
 
 
 def fit(image: Image.Image, size: int | None, channels: int) -> Uint8:
-    """An 8-bit image -> (H, W, channels) uint8, its centre square resized to ``size`` where one is given."""
+    """An 8-bit image -> (H, W, channels) uint8; where ``size`` is given, its centre square resized to that."""
     mode = "L" if channels == 1 else "RGB"
-    if image.mode != mode:  # Pillow's convert copies an image that needs none
+    if image.mode != mode:  # convert would copy an image that has the mode already
         image = image.convert(mode)
     if size is not None and image.size != (size, size):
         image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
@@ -86,7 +84,7 @@ def fit(image: Image.Image, size: int | None, channels: int) -> Uint8:
 
 
 def fit_array(pixels: Uint8, size: int | None, channels: int) -> Uint8:
-    """One source array (H, W) or (H, W, 1 or 3) -> (H, W, channels), resized as images are where ``size`` is given."""
+    """As ``fit``, for an array (H, W) or (H, W, 1 or 3) uint8."""
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[..., 0]
     return fit(Image.fromarray(pixels), size, channels)
@@ -103,7 +101,7 @@ def _load(data: bytes, size: int, max_pixels: int) -> Image.Image:
             raise UnreadableImageError("has no pixels")
         image.draft(image.mode, (2 * size, 2 * size))
         image.load()
-        ImageOps.exif_transpose(image, in_place=True)  # else it copies an image that stands upright already
+        ImageOps.exif_transpose(image, in_place=True)  # otherwise it copies images that are upright already
         return image
     except UnidentifiedImageError:
         raise UnreadableImageError("not a JPEG, PNG, BMP or TIFF image, or its header is damaged") from None
@@ -116,7 +114,7 @@ def _plain(image: Image.Image) -> Image.Image:
     if image.mode.startswith(("I", "F")):
         return Image.fromarray(_stretch(np.asarray(image)))
     if image.mode == "LAB":
-        return image.convert("RGB")  # Pillow has no way from here to grey
+        return image.convert("RGB")  # Pillow cannot convert LAB to grey
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, (0, 0, 0, 255)), layer).convert("RGB")
@@ -124,7 +122,7 @@ def _plain(image: Image.Image) -> Image.Image:
 
 
 def _stretch(values: NDArray[np.generic]) -> Uint8:
-    """Any grey levels (H, W), their minimum..maximum scaled linearly to 0..255; all zero where they are constant."""
+    """Grey levels (H, W) of any type, minimum..maximum scaled linearly to 0..255; constant images become 0."""
     levels = values.astype(np.float32 if values.dtype.itemsize <= 2 else np.float64)
     low, high = levels.min(), levels.max()
     if not np.isfinite(low) or not np.isfinite(high):
@@ -136,7 +134,7 @@ def _stretch(values: NDArray[np.generic]) -> Uint8:
 
 @contextmanager
 def _own_limits() -> Iterator[None]:
-    """``max_pixels`` instead of Pillow's global limit, and none of its warnings about odd metadata."""
+    """Suspend Pillow's global size limit (``max_pixels`` replaces it) and its warnings about odd metadata."""
     limit = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = None
     try:

@@ -1,19 +1,19 @@
-"""Folders of image files, local or on S3: what there is, and reading it."""
+"""Folders of image files, local or on S3: listing and reading."""
 
 from __future__ import annotations
 
 import hashlib
 import posixpath
 import socket
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.ahead import map_ahead
 from pipeline.artifacts import Int64
 from pipeline.data.decode import SUFFIXES, UnreadableImageError, decode, is_grey
 from pipeline.data.sources import Decoded, Shape
@@ -21,20 +21,20 @@ from pipeline.errors import InputError
 from pipeline.storage import Location
 
 UNREAD = frozenset({".dcm", ".dicom", ".nii", ".gz", ".webp", ".gif", ".jp2", ".heic", ".svs", ".zip", ".csv", ".txt"})
-"""Kinds of files that are named where they are left aside. Only these: what stands behind another dot may be part of a
-DICOM identifier or of a name, and is for no log."""
+"""Suffixes that the log may name when it counts files that are no images. Text after any other dot may be part of a
+patient's identifier, which belongs in no log."""
 _BATCH = 65_536
 _GREY_SAMPLE = 64
 _SIGHT_SAMPLE = 8
 _READERS = 8
 _READ_AHEAD_BYTES = 64 << 20
 _LARGEST_PIXEL = 8
-"""Bytes of the widest pixel that there is (RGBA, 16 bits each)."""
+"""Bytes of the widest pixel (RGBA, 16 bits a channel)."""
 
 
 @dataclass(frozen=True)
 class FolderSource:
-    """Image files below a folder, local or on S3: key = path relative to it, with forward slashes."""
+    """Image files below a folder. The key is the path relative to the folder, with forward slashes."""
 
     location: Location
     listing: pa.Table
@@ -42,7 +42,7 @@ class FolderSource:
     state: str
     size: int
     channels: int | None
-    """1 or 3; none: 1 where 64 files spread over the folder all are grey, else 3."""
+    """1 or 3. None: 1 if all of 64 files, spread over the folder, are grey, else 3."""
     max_pixels: int
     label_numbers: NDArray[np.int32] | None = None
     classes: tuple[str, ...] | None = None
@@ -50,11 +50,11 @@ class FolderSource:
 
     @property
     def splits(self) -> dict[str, int]:
-        """A folder has no splits: everything is the pool."""
+        """All images are the pool; a folder has no other splits."""
         return {"train": self.listing.num_rows}
 
     def shape(self) -> Shape:
-        """(H, W, C) of the pool; reads a sample of the files where nobody said how many channels."""
+        """(H, W, C) of the pool; reads some files where ``channels`` is None."""
         return (self.size, self.size, self.channels or (1 if self._sample_is_grey() else 3))
 
     def labels(self, split: str) -> NDArray[np.int32] | None:
@@ -71,7 +71,7 @@ class FolderSource:
         return [(start, min(start + rows, total)) for start in range(0, total, rows)]
 
     def read(self, split: str, start: int, stop: int, rows: int, shape: Shape) -> Iterator[Decoded]:
-        """The files of a range. Files that are no usable image are listed as rejected, with the reason."""
+        """The images of a range of files. Unusable files are listed as rejected, with the reason."""
         for first in range(start, stop, rows):
             yield self._read(np.arange(first, min(first + rows, stop)), shape)
 
@@ -93,28 +93,20 @@ class FolderSource:
         return Decoded(np.asarray(kept, np.int64), done.key, done.sha256, images[: len(kept)], done.rejected)
 
     def _files(self, positions: Int64) -> Iterator[tuple[int, str, bytes | UnreadableImageError]]:
-        """(position, key, content) in order; a few files ahead are being read, of bounded size together."""
+        """(position, key, content) in order. Threads read ahead a bounded number of files and bytes."""
         rows = self.listing.take(pa.array(positions))
         todo = zip(positions.tolist(), rows["key"].to_pylist(), rows["size"].to_pylist(), strict=True)
-        ahead: deque[tuple[int, str, int, Future[bytes | UnreadableImageError]]] = deque()
-        held = 0
-        with ThreadPoolExecutor(_READERS) as readers:
-            while True:
-                while len(ahead) < 2 * _READERS and (held < _READ_AHEAD_BYTES or not ahead):
-                    following = next(todo, None)
-                    if following is None:
-                        break
-                    position, key, size = following
-                    ahead.append((position, key, size, readers.submit(self._content, key, size)))
-                    held += size
-                if not ahead:
-                    return
-                position, key, size, content = ahead.popleft()
-                yield position, key, content.result()
-                held -= size
+        return map_ahead(
+            lambda file: (*file[:2], self._content(*file[1:])),
+            todo,
+            threads=_READERS,
+            ahead=2 * _READERS - 1,
+            size=lambda file: file[2],
+            most=_READ_AHEAD_BYTES,
+        )
 
     def _content(self, key: str, size: int) -> bytes | UnreadableImageError:
-        """The file's bytes. Only what concerns this one file is its own fault; a failing network ends the job."""
+        """The file's bytes, or why this one file is unusable. Other errors, as of the network, end the job."""
         if size > self.max_pixels * _LARGEST_PIXEL:
             return UnreadableImageError(
                 f"{size} bytes are more than any image of ingest.max_pixels = {self.max_pixels}"
@@ -130,7 +122,7 @@ class FolderSource:
             return UnreadableImageError(f"its name cannot be used: {error}")
 
     def _check_sight(self) -> None:
-        """Raise InputError where this machine sees nothing of the folder: a mount may be missing, or have gone."""
+        """Raise InputError where this machine sees none of some files: the folder may not be mounted here."""
         keys = self.keys("train", self._spread(_SIGHT_SAMPLE))
         if not any(self.location.is_file(key) for key in keys):
             raise InputError(
@@ -139,7 +131,7 @@ class FolderSource:
             )
 
     def _spread(self, count: int) -> Int64:
-        """Positions of as many files, spread over the folder."""
+        """Positions of ``count`` files, evenly spread over the listing."""
         total = self.listing.num_rows
         return np.unique(np.linspace(0, total - 1, min(total, count)).astype(np.int64))
 
@@ -158,14 +150,14 @@ class FolderSource:
 def list_images(location: Location) -> tuple[pa.Table, str, Counter[str]]:
     """All image files below ``location``.
 
-    Returns:
-        Columns key (sorted) and size; a hash of keys, sizes and times; how many other files there are, by their
-        suffix where it is one of ``UNREAD``, else under "other".
+    Memory: about 140 bytes a file at the peak with keys of 22 letters, of which the table keeps 38.
 
-    Memory: some 140 bytes a file, with keys of 22 letters, of which the table keeps 38.
+    Returns:
+        A table with columns key (sorted) and size; a hash of keys, sizes and modification times; how many other files
+        there are, by suffix for those in ``UNREAD`` and else under "other".
 
     Raises:
-        InputError: a file name that is no UTF-8, or a folder that may not be read.
+        InputError: a file name is not UTF-8, ``location`` is a file, or a folder may not be read.
     """
     batches, rows = [], []
     others: Counter[str] = Counter()
@@ -184,7 +176,7 @@ def list_images(location: Location) -> tuple[pa.Table, str, Counter[str]]:
         raise InputError(f"'{location.uri}' is a file; folder:PATH takes the folder that it lies in.") from None
     except PermissionError as error:
         raise InputError(f"'{error.filename}' may not be read; mend its permissions.") from None
-    # In one chunk: whoever takes some rows of several would put all of them together first.
+    # In one chunk, because ``take`` from several would concatenate all of them first.
     table = pa.Table.from_batches(batches).sort_by("key").combine_chunks()
     digest = hashlib.sha256()
     for batch in table.to_batches(max_chunksize=_BATCH):
@@ -195,7 +187,7 @@ def list_images(location: Location) -> tuple[pa.Table, str, Counter[str]]:
 
 def _record_batch(rows: list[tuple[str, int, int]]) -> pa.RecordBatch:
     try:
-        # Large strings: with 32-bit offsets all keys together, which are sorted, could be 2 GiB at most.
+        # Large strings: sorting concatenates all keys, and 32-bit offsets end at 2 GiB.
         kinds = (pa.large_string(), pa.int64(), pa.int64())
         arrays = [pa.array([row[i] for row in rows], kind) for i, kind in enumerate(kinds)]
     except UnicodeEncodeError as error:

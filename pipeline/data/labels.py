@@ -1,4 +1,4 @@
-"""Labels of folders: the parent folder's name, or a CSV file. For evaluation only, and stored apart."""
+"""Labels of a folder's images, from parent folders' names or a CSV file. Used for evaluation only, stored apart."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from pipeline.errors import InputError
 
 Numbers = NDArray[np.int32]
 _SEPARATORS = ",;\t"
-"""The second is what a spreadsheet writes where the comma is the decimal sign."""
+"""Spreadsheets write the semicolon where the comma is the decimal sign."""
 
 
 def number_labels(names: Iterable[str | None]) -> tuple[Numbers, tuple[str, ...]]:
     """Names -> (label numbers, -1 where the name is None; class names, sorted)."""
     names = list(names)
     classes = tuple(sorted({name for name in names if name is not None}))
-    number = {name: index for index, name in enumerate(classes)}
-    return np.array([-1 if name is None else number[name] for name in names], np.int32), classes
+    number: dict[str | None, int] = {None: -1, **{name: index for index, name in enumerate(classes)}}
+    return np.array([number[name] for name in names], np.int32), classes
 
 
 def labels_from_folders(keys: Sequence[str]) -> list[str | None]:
-    """Each key's parent folder's name; None for files that lie at the top.
+    """The name of each key's parent folder; None for files at the top.
 
     Raises:
-        InputError: all of them do.
+        InputError: all files are at the top.
     """
     names = [key.split("/")[-2] if "/" in key else None for key in keys]
     if not any(names):
@@ -44,14 +44,15 @@ def labels_from_csv(
 ) -> list[str | None]:
     """Each key's label in a CSV file, or None.
 
-    The key column holds an image's relative path, file name or stem (HAM10000: ``image_id`` without
-    a suffix); they are tried in that order. Rows of other images are fine, so are empty labels.
+    The key column holds relative paths, file names or stems (HAM10000's ``image_id``); they are tried in that order.
+    Empty labels and rows of other images are ignored.
 
     Args:
-        data: the file's bytes; ``name`` as the user knows it.
+        data: the file's bytes.
+        name: the file as the user named it, for errors.
 
     Raises:
-        InputError: no such column, one image with two labels, or not one image is named.
+        InputError: a column is missing, a key has two labels, or no image has one.
     """
     table = _columns(data, name, key_column, label_column)
     label_of: dict[str, str] = {}
@@ -70,7 +71,7 @@ def labels_from_csv(
 
 
 def numbers_from_array(arrays: dict[str, NDArray[Any]]) -> tuple[dict[str, Numbers], tuple[str, ...]]:
-    """Labels (N,) of each split, of any one kind of value -> (label numbers, class names in the values' order)."""
+    """Labels (N,) of each split, numbers or text -> (label numbers, class names in the values' sorted order)."""
     values = np.unique(np.concatenate(list(arrays.values())))
     numbers = {split: np.searchsorted(values, array).astype(np.int32) for split, array in arrays.items()}
     return numbers, tuple(str(value) for value in values)
@@ -105,7 +106,7 @@ def _columns(data: bytes, name: str, key_column: str, label_column: str) -> pa.T
 
 
 def _header(data: bytes, name: str, wanted: set[str]) -> tuple[str, list[str]]:
-    """The separator at which the first line falls into the columns that are wanted, else the comma; these columns."""
+    """The separator that splits the first line into the ``wanted`` columns, else the comma; and that line's columns."""
     start = data[: 1 << 16]
     if b"\0" in start:
         raise _no_csv(name, "it holds zero bytes, as workbooks and UTF-16 do")

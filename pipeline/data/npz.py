@@ -1,4 +1,4 @@
-"""Archives with MedMNIST's keys, {train,val,test}_images and _labels, read as streams: never held whole."""
+"""Archives with MedMNIST's keys, {train,val,test}_images and _labels. Images are streamed, never held whole."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipeline.storage import Location
 SPLITS = ("train", "val", "test")
 _HASH_BYTES = 8 << 20
 _SMALLEST_ARCHIVE = 22
-"""Bytes of an empty one's directory; ``zipfile`` looks for it from the end and trips over less."""
+"""Bytes of an empty archive. ``zipfile`` fails with other errors on shorter files."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class NpyStack:
 
 @dataclass(frozen=True)
 class NpzContent:
-    """What an archive holds: an image stack and, where known, labels (N,) or (N, k) for each split."""
+    """What an archive holds for each split: an image stack and, where known, labels (N,) or (N, k)."""
 
     stacks: dict[str, NpyStack]
     labels: dict[str, NDArray[Any]]
@@ -59,13 +59,13 @@ class NpzContent:
 
 
 def open_npz(location: Location, file: str, of: tuple[str, ...] = SPLITS) -> NpzContent:
-    """Read the archive's headers and labels, and hash it.
+    """Read the archive's headers and labels, and hash the file.
 
     Args:
-        of: the splits that are wanted; the first is one that must be there.
+        of: the splits to read. The first must be there.
 
     Raises:
-        InputError: no archive, no images of the first split, or arrays that are no stack of images.
+        InputError: no archive, no images of the first split, or an array that is no stack of images.
     """
     shown = location.show(file)
     with _archive(location, file) as archive:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.artifacts import Int64, Layout, PoolManifest, Uint8, by_sample_id, images_of
+from pipeline.artifacts import Int64, Layout, PoolFiles, PoolManifest, Uint8, by_sample_id, images_of
 from pipeline.storage import Location
 
 _READERS = 8
@@ -43,7 +43,8 @@ class _Index(Protocol):
 class _Stated:
     """By arithmetic: nothing is read and nothing held, however large the pool."""
 
-    folder: str
+    files: PoolFiles
+    split: str
     size: int
     layout: Layout
 
@@ -55,7 +56,7 @@ class _Stated:
         files = found // rows
         ends = np.minimum(np.minimum(found + group, (files + 1) * rows), self.size)
         return [
-            RowGroup(f"{self.folder}/{Layout.name(file)}", number, first, end - 1)
+            RowGroup(self.files.part(self.split, file), number, first, end - 1)
             for file, number, first, end in zip(
                 files.tolist(), (found % rows // group).tolist(), found.tolist(), ends.tolist(), strict=True
             )
@@ -138,10 +139,16 @@ class PoolReader:
 
     def labels(self, split: str = "train") -> NDArray[np.int32] | None:
         """(N,) label numbers in id order, -1 where there is none; None where the pool has no labels at all."""
-        name = f"{self.manifest.folder}/labels/{split}.parquet"
+        name = self.manifest.files.labels(split)
         if not self.store.exists(name):
             return None
         return np.asarray(by_sample_id(self.store.read_table(name))["label"], np.int32)
+
+    def digests(self, split: str = "train") -> list[bytes]:
+        """The SHA-256 (N,) of every sample's source bytes, in id order."""
+        table = self.store.read_table(self.manifest.files.images(split), columns=["sample_id", "sha256"])
+        digests: list[bytes] = by_sample_id(table)["sha256"].to_pylist()
+        return digests
 
     @property
     def _shape(self) -> tuple[int, int, int]:
@@ -188,11 +195,12 @@ class PoolReader:
                 yield rest[at], rows, table
 
     def _index(self, split: str) -> _Index:
-        if self.manifest.layout is not None:
-            return _Stated(f"{self.manifest.folder}/{split}", self.manifest.splits[split], self.manifest.layout)
+        files, layout = self.manifest.files, self.manifest.layout
+        if layout is not None:
+            return _Stated(files, split, self.manifest.splits[split], layout)
         if split not in self._known:
-            names = [name for name, _, _ in self.store.files(f"{self.manifest.folder}/{split}")]
-            paths = [f"{self.manifest.folder}/{split}/{name}" for name in names if name.endswith(".parquet")]
+            folder = files.images(split)
+            paths = [f"{folder}/{name}" for name, _, _ in self.store.files(folder) if name.endswith(".parquet")]
             with ThreadPoolExecutor(_READERS) as readers:
                 self._known[split] = _Found(
                     [group for groups in readers.map(self._groups_of, paths) for group in groups]

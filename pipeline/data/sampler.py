@@ -1,8 +1,8 @@
-"""Which images make up which batch: a function of (seed, epoch) alone, the same on every worker.
+"""Which images make up which batch. It depends on (seed, epoch) alone and is the same on every worker.
 
-An epoch holds each image ``repeats`` times (Table 4): one permutation a repeat, laid end to end, cut
-into global batches; the last partial batch is dropped. Pools larger than the shuffle window are
-permuted window by window, so that they can be streamed.
+An epoch holds each image ``repeats`` times (Table 4): one permutation for each repeat, concatenated and cut into
+global batches. The last partial batch is dropped. Pools larger than the shuffle window are permuted window by window,
+so that they can be streamed.
 """
 
 from __future__ import annotations
@@ -15,29 +15,32 @@ import numpy as np
 from pipeline.artifacts import Int64
 
 BLOCK = 1024
-"""Consecutive ids that stay in one shuffle window: about a Parquet row group."""
+"""Consecutive ids that stay in one shuffle window; whole Parquet row groups (``staging.Sizes``)."""
 _SHUFFLE_STREAM = 0x5348
-"""Keeps the key encoder's shuffle apart from the order of the images."""
+"""Makes the key encoder's shuffle independent of the images' order."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One global batch of B draws."""
+    """One global batch of B rows."""
 
     index: int
     ids: Int64
     """(B,) sample ids."""
     repeat: Int64
-    """(B,) which repeat of the epoch each draw belongs to."""
+    """(B,) the repeat of the epoch that each row belongs to."""
     window: Int64
-    """(B,) which of the epoch's windows (``Sampler.drawn``) each draw comes from, ascending."""
+    """(B,) the number of each row's window among those of ``Sampler.drawn``, ascending."""
     shuffle: Int64
-    """(B,) the key encoder's order of the batch."""
+    """(B,) the key encoder's order of the rows."""
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """The plan of all epochs over ids 0 .. size-1."""
+    """The order of ids 0 .. size-1 in every epoch.
+
+    ``window`` is the number of images that are shuffled together.
+    """
 
     size: int
     repeats: int
@@ -51,7 +54,7 @@ class Sampler:
         return self.size * self.repeats // self.batch_size
 
     def windows(self, epoch: int, repeat: int) -> Iterator[Int64]:
-        """The order of all ids in one repeat of an epoch, window by window."""
+        """All ids in the order of one repeat of an epoch, window by window."""
         rng = np.random.default_rng([self.seed, epoch, repeat])
         if self.size <= self.window:
             yield rng.permutation(self.size)
@@ -62,7 +65,7 @@ class Sampler:
             yield rng.permutation(ids[ids < self.size])
 
     def drawn(self, epoch: int) -> Iterator[tuple[int, Int64]]:
-        """The windows of one epoch, in order, less what is dropped at its end: (repeat, ids (n,))."""
+        """The windows of one epoch in order, without the dropped partial batch: (repeat, ids (n,))."""
         left = self.steps * self.batch_size
         for repeat in range(self.repeats):
             for window in self.windows(epoch, repeat):

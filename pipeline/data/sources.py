@@ -1,8 +1,8 @@
-"""Where images come from: arrays here, folders in ``pipeline.data.folder``; read piece by piece as pixels of one shape.
+"""Sources of images, read piece by piece as pixels of one shape: arrays here, folders in ``pipeline.data.folder``.
 
-A source is opened once (``pipeline.data.catalogue``): that lists it, reads its labels and takes its
-state. After that any worker can read any piece of it. A *position* is an image's place in its split:
-source-index order for arrays, key order for folders. Legend: n = images of a piece, H, W, C = the pool's shape.
+``pipeline.data.catalogue`` opens a source once: it lists the images, reads their labels and computes the state. Then
+any worker can read any piece. A *position* is an image's place in its split: by index for arrays, by key for folders.
+n = images of a piece; H, W, C = the pool's shape.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ CHANNELS = {"grey": 1, "rgb": 3}
 
 @dataclass(frozen=True)
 class Decoded:
-    """A piece of one split. position (n,), key, sha256 (n of each), images (n, H, W, C) uint8."""
+    """A piece of one split. Shapes: position, key, sha256 (n,); images (n, H, W, C) uint8."""
 
     position: Int64
     key: list[str]
     sha256: list[bytes]
     images: Uint8
     rejected: list[tuple[int, str]] = field(default_factory=list)
-    """(position, reason) of those that could not be read; they are not among the others."""
+    """(position, reason) of images that could not be read; not counted in n."""
 
 
 class Source(Protocol):
@@ -39,38 +39,38 @@ class Source(Protocol):
 
     @property
     def state(self) -> str:
-        """Short words and a hash that change when the images or labels do."""
+        """A short text with a hash that changes when the images or labels do."""
 
     @property
     def classes(self) -> tuple[str, ...] | None:
-        """Class names by label number, where labels are known."""
+        """Class names by label number; None where no labels are known."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user should hear of."""
+        """Sentences to tell the user."""
 
     @property
     def splits(self) -> dict[str, int]:
         """Images in each of "train" (the pool), "val" and "test"."""
 
     def shape(self) -> Shape:
-        """(H, W, C) that all images will have."""
+        """(H, W, C) of all decoded images."""
 
     def labels(self, split: str) -> NDArray[np.int32] | None:
-        """(n,) label numbers by position, -1 where there is none."""
+        """(n,) label numbers by position, -1 for no label; None where the split has no labels."""
 
     def keys(self, split: str, positions: Int64) -> list[str]:
         """The keys at ``positions``."""
 
     def pieces(self, split: str, rows: int) -> list[tuple[int, int]]:
-        """Ranges of positions that can be read side by side; each begins at a multiple of ``rows``."""
+        """Ranges of positions that can be read in parallel; each begins at a multiple of ``rows``."""
 
     def read(self, split: str, start: int, stop: int, rows: int, shape: Shape) -> Iterator[Decoded]:
         """The images at positions start .. stop-1, ``rows`` at a time."""
 
 
 class Stack(Protocol):
-    """An array of images on some medium: (N, H, W) or (N, H, W, 1 or 3) uint8."""
+    """An array of images in memory or in a file: (N, H, W) or (N, H, W, 1 or 3) uint8."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -82,7 +82,7 @@ class Stack(Protocol):
 
 @dataclass(frozen=True)
 class MemoryStack:
-    """An array that is small enough to be held."""
+    """An array in memory."""
 
     array: Uint8
 
@@ -99,7 +99,7 @@ class MemoryStack:
 
 @dataclass(frozen=True)
 class ArraySource:
-    """Images that are numbered: key = index in the source."""
+    """Numbered images: the key is the index in the source."""
 
     stacks: Mapping[str, Stack]
     state: str
@@ -107,11 +107,11 @@ class ArraySource:
     classes: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
     size: int | None = None
-    """Side to resize to; none: as it is."""
+    """Side to resize to; None: unchanged."""
     channels: int | None = None
-    """1 or 3; none: as it is."""
+    """1 or 3; None: unchanged."""
     index: dict[str, Int64] = field(default_factory=dict)
-    """Position -> index in the source, for splits that are a subset of it."""
+    """Position -> index in the source, for splits that hold a subset of the source."""
 
     @property
     def splits(self) -> dict[str, int]:
@@ -133,11 +133,11 @@ class ArraySource:
         return [str(key) for key in (self.index[split][positions] if split in self.index else positions)]
 
     def pieces(self, split: str, rows: int) -> list[tuple[int, int]]:
-        """One: an array in an archive can only be read from its start."""
+        """One range: an array in an archive can only be read from its start."""
         return [(0, self.splits[split])]
 
     def read(self, split: str, start: int, stop: int, rows: int, shape: Shape) -> Iterator[Decoded]:
-        """The whole split in order, ``rows`` at a time. sha256 is of an image's bytes in its own shape."""
+        """The whole split in order, ``rows`` at a time. sha256 is of the source's pixels, before any resizing."""
         assert (start, stop) == (0, self.splits[split])
         for chunk in self.stacks[split].chunks(rows):
             position = np.arange(start, start + len(chunk))

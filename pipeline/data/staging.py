@@ -9,7 +9,6 @@ whole but the receipts: 53 bytes a sample, 425 while ids are settled.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.artifacts import LABEL_SCHEMA, Layout, fingerprint, image_column, pool_schema
+from pipeline.artifacts import LABEL_SCHEMA, Layout, PoolFiles, fingerprint, image_column, pool_schema
 from pipeline.data.sampler import BLOCK
 from pipeline.data.sources import Decoded, Shape, Source
 from pipeline.storage import Location
@@ -56,13 +55,12 @@ class Sizes:
         return Layout(self.file, self.group)
 
 
-def stage(store: Location, folder: str, split: str, piece: Decoded, rows: int, shape: Shape) -> pa.Table:
-    """Write a piece's pixels below ``folder``; its receipts (columns of ``RECEIPT_SCHEMA``)."""
+def stage(store: Location, files: PoolFiles, split: str, piece: Decoded, rows: int, shape: Shape) -> pa.Table:
+    """Write a piece's pixels to ``files.staged``; its receipts (columns of ``RECEIPT_SCHEMA``)."""
     everywhere = [*piece.position.tolist(), *(position for position, _ in piece.rejected)]
     columns = [pa.array(piece.position), pa.array(piece.key, pa.string()), pa.array(piece.sha256, pa.binary(32))]
     table = pa.table([*columns, image_column(piece.images)], schema=_staged_schema(shape))
-    name = f"{folder}/{_staged_name(split, min(everywhere) // rows)}"
-    _write(store, name, table, len(table) or 1, "position", "lz4")
+    _write(store, files.piece(split, min(everywhere) // rows), table, len(table) or 1, "position", "lz4")
     reasons = [None] * len(piece.position) + [reason for _, reason in piece.rejected]
     digests = [*piece.sha256, *([None] * len(piece.rejected))]
     return pa.table([[split] * len(everywhere), everywhere, digests, reasons], schema=RECEIPT_SCHEMA)
@@ -120,8 +118,7 @@ def label_table(source: Source, split: str, positions: pa.ChunkedArray) -> pa.Ta
 
 def write_pool_file(
     store: Location,
-    staged: str,
-    name: str,
+    files: PoolFiles,
     split: str,
     positions: pa.ChunkedArray,
     first_id: int,
@@ -129,22 +126,15 @@ def write_pool_file(
     shape: Shape,
 ) -> None:
     """Write samples ``first_id`` and on, at ``positions`` (ascending) of the staged files, as one Parquet file."""
-    table = pa.concat_tables(_staged_rows(store, staged, split, positions, sizes.staged))
+    pieces = range(positions[0].as_py() // sizes.staged, positions[-1].as_py() // sizes.staged + 1)
+    staged = (store.read_table(files.piece(split, number)) for number in pieces)
+    wanted = positions.combine_chunks()
+    table = pa.concat_tables(part.filter(pc.is_in(part["position"], value_set=wanted)) for part in staged)
     # Pieces are in order, and so is what is in them: to sort would be to hold the file twice.
-    assert table["position"].equals(positions), (name, len(table), len(positions))
+    assert table["position"].equals(positions), (split, first_id, len(table), len(positions))
     ids = np.arange(first_id, first_id + len(table))
     table = pa.table([ids, table["key"], table["sha256"], table["image"]], schema=pool_schema(*shape))
-    _write(store, name, table, sizes.group, "sample_id", "zstd")
-
-
-def _staged_rows(store: Location, folder: str, split: str, positions: pa.ChunkedArray, rows: int) -> Iterator[pa.Table]:
-    for number in range(positions[0].as_py() // rows, positions[-1].as_py() // rows + 1):
-        part = store.read_table(f"{folder}/{_staged_name(split, number)}")
-        yield part.filter(pc.is_in(part["position"], value_set=positions.combine_chunks()))
-
-
-def _staged_name(split: str, number: int) -> str:
-    return f"{split}-{number:08d}.parquet"
+    _write(store, files.part(split, first_id // sizes.file), table, sizes.group, "sample_id", "zstd")
 
 
 def _staged_schema(shape: Shape) -> pa.Schema:

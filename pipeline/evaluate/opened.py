@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.artifacts import Float32, Int64, PoolManifest, by_sample_id, fingerprint
+from pipeline.artifacts import Float32, Int64, PoolManifest, fingerprint, pool_folder
 from pipeline.config import ClusterConfig, TrialsConfig
 from pipeline.data.pool import PoolReader
 from pipeline.errors import InputError
@@ -139,7 +139,7 @@ class Opened:
     @cached_property
     def reader(self) -> PoolReader:
         """Of the pool's images and labels."""
-        done = finished(self.evaluation.store, f"pools/{self.evaluation.pool}", Ingested)
+        done = finished(self.evaluation.store, pool_folder(self.evaluation.pool), Ingested)
         assert done is not None, "the pool was there when the evaluation began"
         return PoolReader(self.evaluation.store, done.manifest)
 
@@ -222,6 +222,5 @@ def _digests(reader: PoolReader) -> list[bytes]:
         labels = reader.labels(split)
         digests += [split.encode(), b"" if labels is None else np.asarray(labels, np.int32).tobytes()]
         if split != "train" and reader.manifest.splits[split]:  # the manifest's fingerprint is of the pool alone
-            table = reader.store.read_table(f"{reader.manifest.folder}/{split}", columns=["sample_id", "sha256"])
-            digests += by_sample_id(table)["sha256"].to_pylist()
+            digests += reader.digests(split)
     return digests

@@ -34,7 +34,7 @@ def embed_pool(run: Run, pool: PoolManifest, trained: Trained, files: str) -> Em
     config, store, say = run.config, run.store, run.log
     workers = min(config.workers, gpus()) or 1
     say(f"embed {pool.size} images on {f'{workers} GPU(s)' if gpus() else 'the CPU'}")
-    source, columns = f"{pool.folder}/train", ["sample_id", "image"]
+    source, columns = pool.files.images("train"), ["sample_id", "image"]
     shape = (pool.height, pool.width, pool.channels)
     embedder = (store, trained.weights_file, trained.arch, shape)
     rows = rows_of_a_file(config.embed.rows_per_file, pool.size, trained.dimensions)

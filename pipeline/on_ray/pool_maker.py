@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 
-from pipeline.artifacts import DUPLICATES_COLUMNS, REJECTED_COLUMNS, Layout, PoolManifest
+from pipeline.artifacts import DUPLICATES_COLUMNS, REJECTED_COLUMNS, PoolFiles, PoolManifest
 from pipeline.config import IngestConfig
 from pipeline.data.catalogue import open_images
 from pipeline.data.sources import Shape, Source
@@ -63,9 +63,9 @@ class _Job:
     rows_per_file: int
 
     @property
-    def staged(self) -> str:
-        """Where pieces are staged."""
-        return f"{self.folder}/staged"
+    def files(self) -> PoolFiles:
+        """Where everything is written."""
+        return PoolFiles(self.folder)
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def make_pool(run: Run, survey: Survey, name: str, rows_per_file: int, files: st
     settled_ref, positions_ref = ray.remote(_settle).options(num_returns=2).remote(job, receipts, shape)
     settled = _get(settled_ref)
     _write_all(job, settled.splits, positions_ref, sizes, shape, say)
-    job.store.delete_folder(job.staged)
+    job.store.delete_folder(job.files.staged)
     _say_outcome(job, settled, shape, say)
     return PoolManifest(
         name=name,
@@ -128,11 +128,11 @@ def _get(ref: Any) -> Any:
 def _say_outcome(job: _Job, settled: _Settled, shape: Shape, say: Callable[[str], None]) -> None:
     say(f"{settled.splits['train']} images of {' x '.join(map(str, shape))} in {job.store.show(job.folder)}")
     for count, what, name in (
-        (settled.duplicates, "left out as exact duplicates", "duplicates"),
-        (settled.rejected, "left out, since they could not be read", "rejected"),
+        (settled.duplicates, "left out as exact duplicates", job.files.duplicates),
+        (settled.rejected, "left out, since they could not be read", job.files.rejected),
     ):
         if count:
-            say(f"{count} {'image' if count == 1 else 'images'} {what}: {job.store.show(f'{job.folder}/{name}.csv')}")
+            say(f"{count} {'image' if count == 1 else 'images'} {what}: {job.store.show(name)}")
 
 
 def _sizes(shape: Shape, rows_per_file: int, images: int) -> Sizes:
@@ -192,7 +192,7 @@ def _stage(batch: dict[str, Any], job: _Job, sizes: Sizes, shape: Shape) -> Iter
         batch["split"].tolist(), batch["start"].tolist(), batch["stop"].tolist(), strict=True
     ):
         for piece in source.read(split, start, stop, sizes.staged, shape):
-            yield stage(job.store, job.staged, split, piece, sizes.staged, shape)
+            yield stage(job.store, job.files, split, piece, sizes.staged, shape)
 
 
 def _settle(job: _Job, receipt_refs: list[ray.ObjectRef[pa.Table]], shape: Shape) -> tuple[_Settled, dict[str, Any]]:
@@ -202,7 +202,7 @@ def _settle(job: _Job, receipt_refs: list[ray.ObjectRef[pa.Table]], shape: Shape
     reasons = rejected(receipts)
     keys = source.keys("train", reasons["position"].to_numpy())
     if reasons.num_rows:
-        _write_csv(job, "rejected", REJECTED_COLUMNS, keys, reasons["reason"].to_pylist())
+        _write_csv(job.store, job.files.rejected, REJECTED_COLUMNS, keys, reasons["reason"].to_pylist())
     samples = {split: accepted(receipts, split) for split in source.splits}
     if samples["train"].num_rows == 0:
         raise InputError(
@@ -212,13 +212,13 @@ def _settle(job: _Job, receipt_refs: list[ray.ObjectRef[pa.Table]], shape: Shape
     for split, table in samples.items():
         labels = label_table(source, split, table["position"])
         if labels is not None:
-            job.store.write_table(f"{job.folder}/labels/{split}.parquet", labels)
+            job.store.write_table(job.files.labels(split), labels)
     duplicates = source.splits["train"] - reasons.num_rows - samples["train"].num_rows
     if duplicates:
         copies = repeated(receipts)
         assert copies.num_rows == duplicates
         both = [source.keys("train", copies[name].to_numpy()) for name in ("position", "first")]
-        _write_csv(job, "duplicates", DUPLICATES_COLUMNS, *both)
+        _write_csv(job.store, job.files.duplicates, DUPLICATES_COLUMNS, *both)
     settled = _Settled(
         splits={split: table.num_rows for split, table in samples.items()},
         duplicates=duplicates,
@@ -228,12 +228,12 @@ def _settle(job: _Job, receipt_refs: list[ray.ObjectRef[pa.Table]], shape: Shape
     return settled, {split: table["position"] for split, table in samples.items()}
 
 
-def _write_csv(job: _Job, name: str, header: tuple[str, ...], *columns: list[str]) -> None:
+def _write_csv(store: Location, name: str, header: tuple[str, ...], *columns: list[str]) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(header)
     writer.writerows(zip(*columns, strict=True))
-    job.store.write_bytes(f"{job.folder}/{name}.csv", text.getvalue().encode())
+    store.write_bytes(name, text.getvalue().encode())
 
 
 def _write(batch: dict[str, Any], job: _Job, positions: Any, sizes: Sizes, shape: Shape) -> dict[str, Any]:
@@ -241,7 +241,6 @@ def _write(batch: dict[str, Any], job: _Job, positions: Any, sizes: Sizes, shape
     for split, first, stop in zip(
         batch["split"].tolist(), batch["first"].tolist(), batch["stop"].tolist(), strict=True
     ):
-        name = f"{job.folder}/{split}/{Layout.name(first // sizes.file)}"
         rows = all_positions[split].slice(first, stop - first)
-        write_pool_file(job.store, job.staged, name, split, rows, first, sizes, shape)
+        write_pool_file(job.store, job.files, split, rows, first, sizes, shape)
     return {"first": batch["first"]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from pipeline.artifacts import PoolManifest
+from pipeline.artifacts import PoolManifest, pool_folder
 from pipeline.config import RunConfig, decisive
 from pipeline.data.catalogue import checked, pool_name
 from pipeline.errors import InputError
@@ -31,7 +31,7 @@ def ingest(run: Run) -> PoolManifest:
     config, store = run.config, run.store
     settings = checked(config.ingest)
     pool = pool_name(settings)
-    folder = f"pools/{pool}"
+    folder = pool_folder(pool)
     surveyed = survey(settings)
     for note in surveyed.notes:
         run.log(note)
@@ -54,7 +54,7 @@ def ingested(run: Run) -> PoolManifest:
         InputError: there is none.
     """
     pool = pool_name(checked(run.config.ingest))
-    done = finished(run.store, f"pools/{pool}", Ingested)
+    done = finished(run.store, pool_folder(pool), Ingested)
     if done is None:
         raise InputError(
             f"There is no pool '{pool}' on '{run.store.show()}'; first: hacon ingest --pool {run.config.ingest.source}"

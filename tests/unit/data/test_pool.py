@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.artifacts import Layout, PoolManifest, image_column, pool_schema
+from pipeline.artifacts import PoolFiles, PoolManifest, image_column, pool_schema
 from pipeline.data.pool import PoolReader
 from pipeline.data.sampler import BLOCK
 from pipeline.data.sources import ArraySource, Decoded, MemoryStack
@@ -34,6 +34,7 @@ from tests.reading import all_images
 RNG = np.random.default_rng(0)
 SHAPE = (4, 3, 3)
 SIZES = Sizes(staged=7, file=16, group=5)
+FILES = PoolFiles("p")
 
 
 def digest(image: np.ndarray) -> bytes:
@@ -45,17 +46,14 @@ def ingest_by_hand(store: Location, images: np.ndarray, labels: np.ndarray | Non
     label_numbers = {} if labels is None else {"train": labels.astype(np.int32)}
     source = ArraySource({"train": MemoryStack(images)}, "state", label_numbers)
     pieces = list(source.read("train", 0, len(images), SIZES.staged, SHAPE))
-    receipts = pa.concat_tables(
-        [stage(store, "p/staged", "train", piece, SIZES.staged, SHAPE) for piece in pieces[::-1]]
-    )
+    receipts = pa.concat_tables([stage(store, FILES, "train", piece, SIZES.staged, SHAPE) for piece in pieces[::-1]])
     samples = accepted(receipts, "train")
     for first in range(0, len(samples), SIZES.file):
         rows = samples["position"].slice(first, SIZES.file)
-        name = f"p/train/{Layout.name(first // SIZES.file)}"
-        write_pool_file(store, "p/staged", name, "train", rows, first, SIZES, SHAPE)
+        write_pool_file(store, FILES, "train", rows, first, SIZES, SHAPE)
     table = label_table(source, "train", samples["position"])
     if table is not None:
-        store.write_table("p/labels/train.parquet", table)
+        store.write_table(FILES.labels("train"), table)
     size, pixels = len(samples), pool_fingerprint(samples, SHAPE)
     return PoolManifest("p", "test", "p", size, *SHAPE, {"train": size}, None, 0, 0, pixels, SIZES.layout)
 
@@ -98,6 +96,10 @@ def test_what_goes_in_comes_out(
     assert found is not None
     assert found.tolist() == labels.tolist()
     assert (copy.deepcopy(reader).images(ids) == images[ids]).all()  # by the protocol that Ray uses too
+
+
+def test_digests_come_in_id_order(store: Location, images: np.ndarray) -> None:
+    assert PoolReader(store, ingest_by_hand(store, images)).digests() == [digest(image) for image in images]
 
 
 def test_pools_without_labels(tmp_path: Path, images: np.ndarray) -> None:
@@ -192,7 +194,7 @@ def test_rejected_leave_no_gap_and_splits_keep_duplicates(tmp_path: Path, images
     same = np.stack([images[0]] * 3)
     digests = [digest(image) for image in same]
     piece = Decoded(np.array([0, 2, 3]), ["a", "c", "d"], digests, same, [(4, "empty"), (1, "damaged")])
-    receipts = pa.concat_tables([stage(store, "staged", split, piece, 7, SHAPE) for split in ("val", "train")])
+    receipts = pa.concat_tables([stage(store, FILES, split, piece, 7, SHAPE) for split in ("val", "train")])
     assert accepted(receipts, "train")["position"].to_pylist() == [0]
     assert repeated(receipts).to_pylist() == [{"position": 2, "first": 0}, {"position": 3, "first": 0}]
     assert accepted(receipts, "val")["position"].to_pylist() == [0, 2, 3]
@@ -227,7 +229,7 @@ def test_the_layout_says_what_the_footers_say(tmp_path: Path, size: int, sizes: 
         pixels = image_column(np.zeros((len(ids), *SHAPE), np.uint8))
         table = pa.table([ids, [""] * len(ids), [bytes(32)] * len(ids), pixels], schema=pool_schema(*SHAPE))
         (tmp_path / "p/train").mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, tmp_path / "p/train" / Layout.name(number), row_group_size=sizes.group)
+        pq.write_table(table, tmp_path / FILES.part("train", number), row_group_size=sizes.group)
     manifest = PoolManifest("p", "test", "p", size, *SHAPE, {"train": size}, None, 0, 0, "", sizes.layout)
     stated, found = PoolReader(store, manifest), PoolReader(store, without_layout(manifest))
     for chosen in (np.arange(size), np.arange(0), np.array([size - 1, 0, 0]), RNG.integers(0, size, 6)):
@@ -252,7 +254,7 @@ def test_files_that_were_written_anew_are_read_by_their_footers(tmp_path: Path, 
 def test_a_sample_that_is_nowhere_is_said(tmp_path: Path, images: np.ndarray) -> None:
     store = Location(str(tmp_path))
     manifest = ingest_by_hand(store, images)
-    file = tmp_path / "p/train" / Layout.name(1)
+    file = tmp_path / FILES.part("train", 1)
     pq.write_table(pq.read_table(file).slice(3), file)
     with pytest.raises(AssertionError, match="2 samples are not in p"):
         PoolReader(store, manifest).images(np.array([3, 16, 17, 30]))
