@@ -1,14 +1,13 @@
 """Convolutions on maps of a few pixels, as matrix products.
 
-At 28 x 28 pixels the later stages of a ResNet work on maps of 4 x 4, 2 x 2 and 1 x 1, where much of a
-3 x 3 kernel falls on padding and convolution routines are far from what the machine can do: their
-backward pass most of all. A *touch* is one product that stands for a part of a convolution. Of a larger kernel it is
-as much of one row of taps as falls on the map, and the pixels that these meet for one pixel of the output: what is side
-by side there is side by side in memory, so that it is (n, taps x C) by (taps x C, O). A kernel of a single tap does the
-same to every pixel, which is one touch: (n x pixels, C) by (C, O).
+At 28 x 28 pixels the later stages of a ResNet work on maps of 4 x 4, 2 x 2 and 1 x 1. Much of a 3 x 3 kernel then falls
+on padding. Convolution routines are slow there, their backward pass most of all.
 
-On maps of any size, a backward pass on a CPU can leave the gradient by the weight to somebody else
-(``moco.fast.weight_gradients``).
+A *tile* is one GEMM that stands for a part of a convolution. Of a larger kernel it is one row of taps, as far as that
+lies on the map, for one pixel of the output. Its taps and pixels lie side by side in memory, so it is (n, taps x C) by
+(taps x C, O). A kernel of a single tap is one tile: (n x pixels, C) by (C, O).
+
+On maps of any size a backward pass on a CPU can leave the gradient by the weight to ``weight_gradients``.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-MOST_TOUCHES = 16
+MOST_TILES = 16
 """Above, the convolution is faster; of a single tap above as many pixels of the output (docs/dev/log.md)."""
 
 Place = tuple[int | slice, int | slice]
 """Along height and width."""
 
 
-class Touch(NamedTuple):
+class Tile(NamedTuple):
     """Where what is multiplied lies, and where the products are added."""
 
     taps: Place
@@ -40,8 +39,8 @@ class SmallMapConv2d(nn.Conv2d):
     """``nn.Conv2d`` with the same weights and, up to rounding, the same result; faster on small maps."""
 
     defer: Callable[[Tensor, Tensor], None] | None = None
-    """Where set, a backward pass on a CPU leaves out the gradient by the weight, and tells here what it takes:
-    ``weight_gradient``'s arguments. Not under autocast."""
+    """Where set, a backward pass on a CPU leaves out the gradient by the weight and gives its inputs here: the
+    arguments of ``weight_gradient``. Not under autocast."""
 
     @classmethod
     def like(cls, layer: nn.Conv2d) -> SmallMapConv2d:
@@ -58,7 +57,7 @@ class SmallMapConv2d(nn.Conv2d):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(n, C, H, W) -> (n, O, H', W')."""
-        if maps.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and (self.touches(maps) or self.defer):
+        if maps.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and (self.tiles(maps) or self.defer):
             products = _OnCPU.apply(maps, self.weight, self)
         elif maps.shape[2:] != (1, 1) or self.kernel_size == (1, 1):  # many small products would wait for launches
             return super().forward(maps)
@@ -67,9 +66,9 @@ class SmallMapConv2d(nn.Conv2d):
             products = (maps.flatten(1) @ self.weight[:, :, middle, middle].T)[:, :, None, None]
         return products if self.bias is None else products + self.bias[:, None, None]
 
-    def touches(self, maps: Tensor) -> tuple[Touch, ...]:
+    def tiles(self, maps: Tensor) -> tuple[Tile, ...]:
         """All of them; none where the convolution is to be torch's."""
-        return _touches(maps.shape[2], maps.shape[3], self.kernel_size[0], self.stride[0], int(self.padding[0]))
+        return _tiles(maps.shape[2], maps.shape[3], self.kernel_size[0], self.stride[0], int(self.padding[0]))
 
     def multiplications(self, maps: Tensor) -> int:
         """How many a row of (n, C, H, W) takes."""
@@ -79,15 +78,15 @@ class SmallMapConv2d(nn.Conv2d):
 
     def convolved(self, maps: Tensor) -> Tensor:
         """(n, O, H', W'), without the bias."""
-        touches = self.touches(maps)
-        if not touches:
+        tiles = self.tiles(maps)
+        if not tiles:
             return F.conv2d(maps, self.weight, None, self.stride, self.padding)
         height, width = ((side - 1) // self.stride[0] + 1 for side in maps.shape[2:])
         found, pixels = maps.new_zeros(len(maps), height, width, self.out_channels), maps.permute(0, 2, 3, 1)
-        for touch in touches:
-            taps = self._taps(touch)
-            outs = found[:, *touch.out].view(-1, self.out_channels)
-            outs.addmm_(pixels[:, *touch.pixels].reshape(-1, taps.shape[1]), taps.T)
+        for tile in tiles:
+            taps = self._taps(tile)
+            outs = found[:, *tile.out].view(-1, self.out_channels)
+            outs.addmm_(pixels[:, *tile.pixels].reshape(-1, taps.shape[1]), taps.T)
         return found.permute(0, 3, 1, 2)
 
     def map_gradient(self, maps: Tensor, gradient: Tensor) -> Tensor:
@@ -96,14 +95,14 @@ class SmallMapConv2d(nn.Conv2d):
         Args:
             maps: (n, C, H, W). gradient: (n, O, H', W'), by what they became.
         """
-        touches = self.touches(maps)
-        if not touches:
+        tiles = self.tiles(maps)
+        if not tiles:
             return _torchs_gradients(self, maps, gradient, (True, False))[0]
         found, gradient = maps.new_zeros(len(maps), *maps.shape[2:], self.in_channels), gradient.permute(0, 2, 3, 1)
-        for touch in touches:
-            taps, pixels = self._taps(touch), found[:, *touch.pixels]
-            outs = gradient[:, *touch.out].reshape(-1, self.out_channels)
-            if self.kernel_size == (1, 1):  # the only touch, of pixels that may lie apart
+        for tile in tiles:
+            taps, pixels = self._taps(tile), found[:, *tile.pixels]
+            outs = gradient[:, *tile.out].reshape(-1, self.out_channels)
+            if self.kernel_size == (1, 1):  # the only tile, of pixels that may lie apart
                 pixels.copy_((outs @ taps).view_as(pixels))
             else:
                 pixels.view(-1, taps.shape[1]).addmm_(outs, taps)
@@ -116,22 +115,22 @@ class SmallMapConv2d(nn.Conv2d):
             maps, gradient: as above.
             before: of other rows, to which these are added.
         """
-        touches = self.touches(maps)
-        if not touches:
+        tiles = self.tiles(maps)
+        if not tiles:
             found = _torchs_gradients(self, maps, gradient, (False, True))[1]
             return self._laid_out(found) if before is None else before.add_(found)
         in_memory = self.weight.permute(0, 2, 3, 1).shape
         found = maps.new_zeros(in_memory) if before is None else before.permute(0, 2, 3, 1)
         pixels, gradient = maps.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)
-        for touch in touches:
-            taps = found[:, *touch.taps].view(self.out_channels, -1)
-            outs = gradient[:, *touch.out].reshape(-1, self.out_channels)
-            taps.addmm_(outs.T, pixels[:, *touch.pixels].reshape(-1, taps.shape[1]))
+        for tile in tiles:
+            taps = found[:, *tile.taps].view(self.out_channels, -1)
+            outs = gradient[:, *tile.out].reshape(-1, self.out_channels)
+            taps.addmm_(outs.T, pixels[:, *tile.pixels].reshape(-1, taps.shape[1]))
         return self._laid_out(found.permute(0, 3, 1, 2)) if before is None else before
 
-    def _taps(self, touch: Touch) -> Tensor:
+    def _taps(self, tile: Tile) -> Tensor:
         """(O, taps x C); with weights in channels_last a matrix where it lies."""
-        return self.weight.permute(0, 2, 3, 1)[:, *touch.taps].reshape(self.out_channels, -1)
+        return self.weight.permute(0, 2, 3, 1)[:, *tile.taps].reshape(self.out_channels, -1)
 
     def _laid_out(self, gradient: Tensor) -> Tensor:
         """As the weight is."""
@@ -172,16 +171,16 @@ def _torchs_gradients(
 
 
 @cache
-def _touches(height: int, width: int, size: int, stride: int, padding: int) -> tuple[Touch, ...]:
+def _tiles(height: int, width: int, size: int, stride: int, padding: int) -> tuple[Tile, ...]:
     """All of them; none where they are too many."""
     rows, columns = _axis(height, size, stride, padding), _axis(width, size, stride, padding)
-    if _met(rows) * len(columns) > MOST_TOUCHES:
+    if _met(rows) * len(columns) > MOST_TILES:
         return ()
     if size == 1:
         every = slice(None, None, stride)
-        return (Touch((0, 0), (every, every), (slice(None), slice(None))),)
+        return (Tile((0, 0), (every, every), (slice(None), slice(None))),)
     return tuple(
-        Touch((taps.start + number, along), (pixels.start + number, across), (out, place))
+        Tile((taps.start + number, along), (pixels.start + number, across), (out, place))
         for taps, pixels, out in rows
         for number in range(taps.stop - taps.start)
         for along, across, place in columns

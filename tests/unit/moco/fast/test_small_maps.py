@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.moco.fast.small_maps import MOST_TOUCHES, SmallMapConv2d
+from pipeline.moco.fast.small_maps import MOST_TILES, SmallMapConv2d
 
 
 @pytest.mark.parametrize("side", [(1, 1), (2, 2), (1, 2), (3, 2), (4, 4), (5, 3), (7, 7)])
@@ -31,7 +31,7 @@ def test_it_is_the_convolution(
 
 
 @pytest.mark.parametrize(
-    ("side", "size", "stride", "touches"),
+    ("side", "size", "stride", "tiles"),
     [
         (1, 3, 1, 1),
         (2, 3, 1, 8),
@@ -44,16 +44,16 @@ def test_it_is_the_convolution(
     ],
 )
 def test_small_maps_go_the_other_way(
-    side: int, size: int, stride: int, touches: int, monkeypatch: pytest.MonkeyPatch
+    side: int, size: int, stride: int, tiles: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By hand: down a side of 4 with stride 1 the outputs see 2, 3, 3 and 2 rows of pixels; 10, in 4 columns: 40."""
     called: list[int] = []
     monkeypatch.setattr(nn.Conv2d, "forward", lambda self, maps: called.append(1))
     SmallMapConv2d.like(nn.Conv2d(3, 4, size, stride, size // 2, bias=False))(torch.rand(2, 3, side, side))
-    assert bool(called) == (touches > MOST_TOUCHES)
+    assert bool(called) == (tiles > MOST_TILES)
 
 
-def test_a_single_touch_under_autocast_is_one_product() -> None:
+def test_a_single_tile_under_autocast_is_one_product() -> None:
     """What a GPU takes; bfloat16 keeps eight bits, so only that much agrees."""
     plain = nn.Conv2d(8, 6, 3, padding=1, bias=False)
     maps = torch.randn(4, 8, 1, 1, generator=torch.Generator().manual_seed(0))

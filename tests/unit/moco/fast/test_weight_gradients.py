@@ -104,10 +104,10 @@ def test_whoever_has_time_makes_them_and_the_bits_are_the_same(
         assert all(torch.equal(first, other) for other in others)
 
 
-def test_layers_go_by_touches_and_by_torch(threads: WorkerThreads) -> None:
+def test_layers_go_by_tiles_and_by_torch(threads: WorkerThreads) -> None:
     """So that the tests here see both: on 4 x 4 maps, taps meet pixels 10 squared times, with stride 2 5 squared."""
     layers = convolutions(threads.models[0].query_encoder)
-    assert [bool(layer.touches(torch.empty(1, 1, 4, 4))) for layer in layers] == [False, True]
+    assert [bool(layer.tiles(torch.empty(1, 1, 4, 4))) for layer in layers] == [False, True]
     assert [layer.multiplications(torch.empty(1, 1, 4, 4)) for layer in layers] == [100 * 3 * 16, 25 * 16 * 32]
 
 
@@ -168,7 +168,7 @@ def test_under_autocast_every_lane_makes_its_own(threads: WorkerThreads, views: 
 @pytest.mark.parametrize(("size", "stride"), [(3, 1), (3, 2), (1, 1), (1, 2)])
 @pytest.mark.parametrize("side", [1, 2, 9])
 def test_the_gradient_by_the_weight_alone_is_autograds(side: int, size: int, stride: int) -> None:
-    """By touches where maps are small, by torch where they are not; of all rows, and of some added to others'."""
+    """By tiles where maps are small, by torch where they are not; of all rows, and of some added to others'."""
     plain = torch.nn.Conv2d(5, 6, size, stride, size // 2, bias=False).to(memory_format=torch.channels_last)
     maps = torch.rand(4, 5, side, side, generator=torch.Generator().manual_seed(0))
     out = plain(maps)
@@ -176,7 +176,7 @@ def test_the_gradient_by_the_weight_alone_is_autograds(side: int, size: int, str
     out.backward(gradient)
     assert plain.weight.grad is not None
     ours = SmallMapConv2d.like(plain)
-    assert bool(ours.touches(maps)) == (side < 9)
+    assert bool(ours.tiles(maps)) == (side < 9)
     of_some = ours.weight_gradient(maps[:1], gradient[:1])
     for found in (ours.weight_gradient(maps, gradient), ours.weight_gradient(maps[1:], gradient[1:], of_some)):
         torch.testing.assert_close(found, plain.weight.grad)
