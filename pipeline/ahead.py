@@ -1,4 +1,4 @@
-"""``map`` over threads, a few calls ahead of whoever takes the results."""
+"""``map`` over threads, a few calls ahead of the caller."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training loop needs from whoever runs it: a device, a place for checkpoints, a voice.
+"""What a training loop needs from its caller: a device, a place for checkpoints, a log.
 
 The same loop runs in a test, under gloo and under Ray Train; rank and world size come from ``dist``.
 """

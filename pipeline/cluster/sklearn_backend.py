@@ -81,7 +81,7 @@ def _start(seed: int, sample: Float32, rows: Float64, k: int, iterations: int) -
 
 def _kmeans(features: Float32, k: int, start: Float32 | str, max_iter: int, **more: float) -> tuple[float, Float32]:
     """Inertia and centroids (K, D), of one start unless ``more`` says otherwise."""
-    # Here and above: seconds to load, which whoever only asks for a backend does not pay.
+    # Here and above, because it takes seconds to load and choosing a backend needs none of it.
     from sklearn.cluster import KMeans
 
     settings = {"n_init": 1, "random_state": 0, **more}

@@ -1,4 +1,4 @@
-"""What pre-training is asked to do: small, and without torch, so that whoever plans it need not load that."""
+"""What pre-training is asked to do. It is small and needs no torch, so that a driver can plan without loading it."""
 
 from __future__ import annotations
 

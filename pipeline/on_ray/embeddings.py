@@ -1,6 +1,6 @@
 """Reading embeddings back: a Ray Data stream; on one machine, where nothing is to be spread, straight from the files.
 
-Apart from making them, so that who reads them need not load torch.
+Apart from ``embedding``, which makes them, so that a process that reads them need not load torch.
 """
 
 from __future__ import annotations

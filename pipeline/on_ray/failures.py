@@ -1,4 +1,4 @@
-"""What failed in a worker, as whoever waits for it should see it."""
+"""A worker's failure, as the driver should raise it."""
 
 from __future__ import annotations
 

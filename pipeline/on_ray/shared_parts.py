@@ -61,7 +61,7 @@ def parts_of(evaluation: Evaluation, specs: Iterable[TrialSpec], orders: Mapping
 def make_parts(evaluation: Evaluation, parts: Sequence[Part], say: Callable[[str], None]) -> dict[str, str]:
     """Make what is not there yet, side by side. Ray is running.
 
-    A part that cannot be made is told of, and the trials that need it will fail; the others go on.
+    A part that cannot be made is reported. Trials that need it will fail, the others go on.
 
     Returns:
         The error by the name of each part that could not be made.

@@ -21,7 +21,7 @@ from pipeline.results import CHECKPOINT, HISTORY, KEPT, Trained
 from pipeline.storage import Location
 
 WORKER_CPUS = 0.5
-"""Logical: a worker sets its own threads, and whoever reads for it must always find a slot."""
+"""Logical. A worker sets its own threads; tasks that read for it must always find a slot."""
 _FAILURES = 3
 """In a row, without a checkpoint between them; one more ends the job. Ray Train counts over the whole training and does
 not begin again, so that a night's fourth lost spot node would end it."""

@@ -71,7 +71,7 @@ def query(run: Run, pool: PoolManifest, trained: Trained, embedded: Embedded, cl
 
     def work(_: str) -> Queried:
         view = _view(run, pool, trained, embedded, clustered)
-        # Where people look for it: the same inputs give the same bytes, whoever writes them.
+        # Not in the attempt's folder but where people look: the same inputs give the same bytes.
         return _write(run, pool, view, stage.folder)
 
     return stage.run(work, run.log)

@@ -65,7 +65,7 @@ def _rotate(images: Tensor, quarters: Tensor) -> Tensor:
     for turn in (1, 2, 3):
         turned = torch.rot90(images, turn if square else 2, dims=(2, 3))
         images = torch.where(_of_image(quarters == turn), turned, images)
-        # Whoever has been turned is not turned again.
+        # An image is rotated once.
         quarters = torch.where(quarters == turn, 0, quarters)
     return images
 

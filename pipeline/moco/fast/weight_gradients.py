@@ -72,6 +72,6 @@ class WeightGradients:
     def _make(self, number: int) -> None:
         layer, told = self._layers[number][0], self._told[number]
         total: Tensor | None = None
-        for thread in range(self._threads):  # in their order, whoever does it: the same bits every time
+        for thread in range(self._threads):  # in their order: the same bits, whichever thread does it
             total = layer.weight_gradient(*told.pop(thread), total)
         layer.weight.grad = total
