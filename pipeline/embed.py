@@ -72,8 +72,8 @@ def worker_threads() -> int:
 def on_worker_threads(work: Callable[[Part], Found], parts: Iterable[Part], count: int) -> Iterator[Found]:
     """``map`` on a CPU with ``count`` parts at a time, each on its share of torch's threads; results in order.
 
-    Threads that share every operation meet after each, and whoever reads or writes meanwhile holds up all of them.
-    WorkerThreads wait for nobody (docs/dev/log.md: a fifth faster).
+    Threads that share every operation must meet after each one, and one that reads or writes holds up all of them.
+    These wait for nobody: a fifth faster (docs/dev/log.md).
     """
     threads = torch.get_num_threads()
 

@@ -1,9 +1,9 @@
 """A pool that does not fit in memory, streamed through Ray Data to the training workers.
 
-The sampler shuffles inside windows of the pool. So windows are read in order, each once a repeat, ahead of the training.
-Every worker reads an equal part. A batch has images of all parts: workers exchange them, batch by batch, over the network
-that their gradients take. A reading task is given the row groups in which its images lie. If it had to find out, it would
-open every file of the pool.
+The sampler shuffles inside windows of the pool. So windows are read in order, each once a repeat, ahead of training.
+Every worker reads an equal part. A batch has images of all parts: workers exchange them, batch by batch, over the
+network that their gradients take. A reading task is given the row groups in which its images lie. If it had to find
+out, it would open every file of the pool.
 """
 
 from __future__ import annotations

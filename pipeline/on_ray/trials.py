@@ -1,7 +1,7 @@
 """Trials on Ray Tune: a search space of trial names, one plain function, one small file on the store for each result.
 
-Tune schedules, shares out CPUs and GPUs, and restarts a trial whose worker died. It keeps nothing that we need: the rows
-on the store say what is done. So an interrupted search goes on with what is left, and Tune's own folder is temporary.
+Tune schedules, shares out CPUs and GPUs, and restarts a trial whose worker died. It keeps nothing that we need: the
+rows on the store say what is done. So an interrupted search goes on with what is left, and Tune's folder is temporary.
 """
 
 from __future__ import annotations
