@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields, replace
 
 from pipeline.evaluate.cycles import CyclePoint, CycleResult, CycleSpec, by_kind, first_against_last
+from pipeline.evaluate.naming import namer
 from pipeline.evaluate.paper import CYCLES_R
 from pipeline.evaluate.statistics import summarise
 from pipeline.evaluate.tables import Table
 
-_SETTINGS = [each.name for each in fields(CycleSpec) if each.name not in ("initial", "later", "seed")]
+_SETTINGS = [each.name for each in fields(CycleSpec) if each.name not in ("initial", "later", "seed", "classifier")]
 
 
 def curves_table(results: Sequence[CycleResult]) -> Table:
@@ -20,7 +21,7 @@ def curves_table(results: Sequence[CycleResult]) -> Table:
     groups: dict[CycleSpec, list[CycleResult]] = {}
     for result in results:
         groups.setdefault(replace(result.spec, seed=0), []).append(result)
-    name = namer(list(by_kind(results)))
+    name = name_curves(list(by_kind(results)))
     sizes = sorted({point.labelled for result in results for point in result.points})
     rows = []
     for spec, curves in sorted(groups.items(), key=lambda item: (item[0].later, item[0].initial, item[0].id)):
@@ -42,7 +43,7 @@ def curves_table(results: Sequence[CycleResult]) -> Table:
 def correlation_table(results: Sequence[CycleResult]) -> Table:
     """Pearson's r between the first and the last AUC, a row for each later strategy, classifier and setting."""
     kinds = by_kind(results)
-    name = namer(list(kinds))
+    name = name_curves(list(kinds))
     rows = []
     for kind, curves in kinds.items():
         found = first_against_last(curves)
@@ -69,15 +70,9 @@ def curves_csv(results: Sequence[CycleResult]) -> str:
     return text.getvalue()
 
 
-def namer(kinds: Sequence[CycleSpec]) -> Callable[[CycleSpec], str]:
-    """The later strategy's name, with the settings in which the kinds differ but for the classifier."""
-    vary = [each for each in _SETTINGS if each != "classifier" and len({getattr(kind, each) for kind in kinds}) > 1]
-
-    def name(spec: CycleSpec) -> str:
-        extra = ", ".join(f"{each}={getattr(spec, each)}" for each in vary)
-        return f"{spec.later} ({extra})" if extra else spec.later
-
-    return name
+def name_curves(kinds: Sequence[CycleSpec]) -> Callable[[CycleSpec], str]:
+    """Curves of one table: the later strategy, with the settings in which its kinds differ."""
+    return namer(kinds, lambda kind: kind.later, _SETTINGS)
 
 
 def _marks(curves: Sequence[CycleResult]) -> str:

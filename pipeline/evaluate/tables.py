@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
 from pipeline.evaluate.cells import Cell, cells
+from pipeline.evaluate.naming import namer
 from pipeline.evaluate.paper import ANNOTATION_SAVED
 from pipeline.evaluate.spec import RANDOM_COVERED, TrialSpec
 from pipeline.evaluate.statistics import Saved, annotation_saved, difference_interval
 from pipeline.evaluate.trial import TrialResult
 
+_VARIANTS = [each.name for each in fields(TrialSpec) if each.name not in ("strategy", "budget", "seed", "uniform")]
+"""The settings in which rows of one strategy may differ."""
 _DIGITS: dict[str, int] = {"auc": 1, "accuracy": 1, "balanced_accuracy": 1, "covered": 2, "entropy": 2}
 _SCORER, _ORACLE = "†", "‡"
 HACON = "hard-to-contrast"
@@ -42,13 +45,13 @@ def strategy_table(title: str, of: Sequence[Cell]) -> Table:
     """
     budgets = sorted({cell.budget for cell in of})
     by_row = _by_row(of)
-    variants = _variants(list(by_row))
+    name = _namer(list(by_row))
     best = _best(of)
     rows = []
     for row, line in by_row.items():
         usual = max(cell.trials for cell in line.values())
         texts = [_text(line[budget], line[budget] in best, usual) if budget in line else "" for budget in budgets]
-        rows.append((_label(row, variants) + _marks(row), "yes" if row.uniform else "no", *texts))
+        rows.append((name(row) + _marks(row), "yes" if row.uniform else "no", *texts))
     header = ("strategy", "Unif.", *(f"{budget:,}" for budget in budgets))
     return Table(title, header, tuple(rows), tuple(_notes(of)))
 
@@ -60,14 +63,14 @@ def against_table(title: str, of: Sequence[Cell]) -> Table:
     """
     by_row = _by_row(of)
     budgets = sorted({cell.budget for cell in of})
-    variants = _variants(list(by_row))
+    name = _namer(list(by_row))
     rows, shown = [], []
     for row, line in by_row.items():
         ours = by_row.get(replace(row, strategy=HACON, scorer="test"), {})
         if row.strategy == HACON or not ours:
             continue
         texts = [_difference(ours.get(budget), line.get(budget)) for budget in budgets]
-        rows.append((_label(row, variants) + _marks(row), "yes" if row.uniform else "no", *texts))
+        rows.append((name(row) + _marks(row), "yes" if row.uniform else "no", *texts))
         shown.append(row)
     notes = [
         "HaCon minus the other [95% bootstrap interval of the difference]; bold: it leaves out 0. "
@@ -86,7 +89,7 @@ def saved_table(results: Sequence[TrialResult], dataset: str | None = None) -> T
     by_row = _by_row(cells(results, "auc"))
     rows, shown = [], []
     budgets = sorted({cell.budget for line in by_row.values() for cell in line.values() if cell.complete})
-    variants = _variants(list(by_row))
+    name = _namer(list(by_row))
     for row, line in by_row.items():
         random = _random_of(row, by_row)
         curve = {cell.budget: cell.found.mean for cell in line.values() if cell.complete and cell.found is not None}
@@ -95,7 +98,7 @@ def saved_table(results: Sequence[TrialResult], dataset: str | None = None) -> T
         baseline = {cell.budget: cell.found.mean for cell in random.values() if cell.found is not None}
         saved = {each.budget: each for each in annotation_saved(curve, baseline)}
         texts = [_share(saved[budget]) if budget in saved else "-" for budget in budgets]
-        rows.append((_label(row, variants) + _marks(row), "yes" if row.uniform else "no", *texts))
+        rows.append((name(row) + _marks(row), "yes" if row.uniform else "no", *texts))
         shown.append(row)
     notes = [
         "Share of images that random needs more to reach the same mean AUC; negative: it needs fewer. Random's queries "
@@ -138,15 +141,8 @@ def _best(of: Sequence[Cell]) -> list[Cell]:
     return [cell for group in contest.values() for mean, cell in group if mean == max(mean for mean, _ in group)]
 
 
-def _variants(rows: Sequence[TrialSpec]) -> list[str]:
-    """The settings in which rows of one strategy differ, and which their labels therefore name."""
-    names = [each.name for each in fields(TrialSpec) if each.name not in ("strategy", "budget", "seed", "uniform")]
-    return [name for name in names if len({getattr(row, name) for row in rows}) > 1]
-
-
-def _label(row: TrialSpec, variants: Sequence[str]) -> str:
-    extra = ", ".join(f"{name}={getattr(row, name)}" for name in variants)
-    return f"{row.strategy} ({extra})" if extra else row.strategy
+def _namer(rows: Sequence[TrialSpec]) -> Callable[[TrialSpec], str]:
+    return namer(rows, lambda row: row.strategy, _VARIANTS)
 
 
 def _marks(row: TrialSpec) -> str:

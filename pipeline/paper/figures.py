@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from pipeline.evaluate.cells import Cell, Figure, cells
 from pipeline.evaluate.coverage import entropy_bits
-from pipeline.evaluate.curves import namer
+from pipeline.evaluate.curves import name_curves
 from pipeline.evaluate.cycles import CycleResult, by_kind, first_against_last
+from pipeline.evaluate.naming import namer
 from pipeline.evaluate.paper import CYCLES_R
 from pipeline.evaluate.spec import RANDOM_COVERED, TrialSpec
 from pipeline.evaluate.statistics import summarise
@@ -114,7 +115,7 @@ def cycle_figures(results: Sequence[CycleResult]) -> tuple[CyclesFigure, ...]:
     figures = []
     several = len(by_classifier(results)) > 1
     kinds = by_kind(results)
-    title = namer(list(kinds))
+    title = name_curves(list(kinds))
     for kind, curves in kinds.items():
         initial = sorted({curve.spec.initial for curve in curves}, key=_place)
         groups = {name: [curve for curve in curves if curve.spec.initial == name] for name in initial}
@@ -154,17 +155,17 @@ def _others(found: Sequence[Cell]) -> tuple[str, ...]:
 
 def _family(title: str, of: Sequence[Cell], names: Sequence[str], note: str, label: str = AUC) -> list[CurveFigure]:
     """The figure, unless none of those that it is about has a point."""
-    namer = _namer([cell.row for cell in of])
-    made = _curves(of, lambda cell: namer(cell.row))
+    name = _namer([cell.row for cell in of])
+    made = _curves(of, lambda cell: name(cell.row))
     own = {cell.row.strategy for cell in of if cell.complete} & {*names}
     return [CurveFigure(title, (Panel(label, made, _MOST[label]),), note)] if own else []
 
 
 def _ablations(label: str, of: Sequence[Cell]) -> Panel:
     order = tuple(ABLATIONS)
-    namer = _namer([cell.row for cell in of])
+    name = _namer([cell.row for cell in of])
     ordered = sorted(of, key=lambda cell: order.index(cell.row.strategy))
-    curves = _curves(ordered, lambda cell: namer(cell.row).replace(cell.row.strategy, ABLATIONS[cell.row.strategy], 1))
+    curves = _curves(ordered, lambda cell: name(cell.row).replace(cell.row.strategy, ABLATIONS[cell.row.strategy], 1))
     return Panel(label, curves, _MOST[label])
 
 
@@ -202,18 +203,7 @@ def _swept(label: str, of: Sequence[Cell]) -> Panel:
 
 
 def _namer(rows: Sequence[TrialSpec]) -> Callable[[TrialSpec], str]:
-    """The strategy's name, with the settings in which its rows differ."""
-    settings = ("scorer", "k", "temperature")
-    vary = {
-        name: [each for each in settings if len({getattr(row, each) for row in rows if row.strategy == name}) > 1]
-        for name in {row.strategy for row in rows}
-    }
-
-    def name(row: TrialSpec) -> str:
-        extra = ", ".join(f"{each} {getattr(row, each)}" for each in vary[row.strategy])
-        return f"{row.strategy} ({extra})" if extra else row.strategy
-
-    return name
+    return namer(rows, lambda row: row.strategy, ("scorer", "k", "temperature"))
 
 
 def _labels_of(

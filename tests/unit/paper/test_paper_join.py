@@ -157,7 +157,7 @@ def test_two_classifiers_have_figures_of_their_own_and_two_scorers_lines() -> No
     ]
     figures = auc_figures(results)
     assert [figure.title for figure in figures] == [f"Published active selection, by {n}" for n in ("probe", "paper")]
-    assert drawn(figures[0]).keys() == {"margin (scorer test)", "margin (scorer labelled)"}
+    assert drawn(figures[0]).keys() == {"margin (scorer=test)", "margin (scorer=labelled)"}
 
 
 def test_ablations() -> None:
