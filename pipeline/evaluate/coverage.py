@@ -1,6 +1,6 @@
 """How diverse a query is: share of classes covered and entropy, next to chance.
 
-Source: Table 6 of the paper (coverage); docs/method.md, section 7 (entropy). A label of -1 means unknown: such a
+Source: Table 6 of the paper (coverage); docs/method.md, section 2 (entropy). A label of -1 means unknown: such a
 sample costs its place in the budget but stands for no class, so it is ignored in both figures.
 """
 

@@ -11,7 +11,7 @@ from pipeline.select import find
 
 READ_DATASET_MAP = (
     "Blue is the pool, darker where more images lie; orange is the query. Low on the map are images that training "
-    "could hardly tell from the others (hard-to-contrast), high up those that stand out (easy-to-contrast). "
+    "could hardly tell from the others (hard-to-contrast), high up those that it told from them easily (easy-to-contrast). "
     "To the right, confidence kept changing from epoch to epoch (ambiguous)."
 )
 

@@ -43,7 +43,7 @@ def hard_to_contrast(view: PoolView, budget: int, seed: int) -> Int64:
     nests=True,
     paper=HACON,
     words="the images that training found easiest to tell apart from the others come first",
-    why="These stand out from the rest. They are often outliers, which is why the default order is the opposite one.",
+    why="The paper holds that these are outliers, which is why its order is the opposite one.",
 )
 def easy_to_contrast(view: PoolView, budget: int, seed: int) -> Int64:
     """Highest confidence first inside each cluster, the clusters in turn.

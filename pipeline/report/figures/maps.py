@@ -37,7 +37,7 @@ def dataset_map(confidence: Float64, variability: Float64, selected: Mask) -> Fi
         selected: (N,), true for the query.
     """
     figure, axes = canvas(4.9)
-    names = ("easy-to-contrast: stands out", "hard-to-contrast: looks like the rest")
+    names = ("easy-to-contrast: high confidence", "hard-to-contrast: low confidence")
     known = _density(figure, axes, confidence, variability, names)
     chosen = known & selected
     _mark(axes, variability[chosen], confidence[chosen])

@@ -195,7 +195,7 @@ def test_a_cell_that_lacks_trials_says_so() -> None:
 def test_the_papers_cells() -> None:
     tables = paper_tables()
     assert len(tables) == 72 + 64 + 72
-    # Three of each table, read off docs/method.md, section 5.
+    # Some of each table, read off the paper.
     assert tables[PaperKey(1, "pathmnist", "random", True, 449)].mean == 96.8
     assert tables[PaperKey(1, "organamnist", "margin", False, 172)] == PaperCell(None, None)
     assert tables[PaperKey(1, "bloodmnist", "bald", True, 119)].mean == 92.7
