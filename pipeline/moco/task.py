@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pipeline.artifacts import PoolManifest
 from pipeline.config import PretrainConfig
 from pipeline.data.sampler import Sampler
-from pipeline.storage import Location
+
+if TYPE_CHECKING:  # boto3 comes with it, which not every machine with a GPU has
+    from pipeline.storage import Location
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pipeline.select import find
 
 READ_DATASET_MAP = (
     "Blue is the pool, darker where more images lie; orange is the query. Low on the map are images that training "
-    "could hardly tell from the others (hard-to-contrast), high up those that it told from them easily (easy-to-contrast). "
+    "could hardly tell from the others (hard-to-contrast), high up those it told easily (easy-to-contrast). "
     "To the right, confidence kept changing from epoch to epoch (ambiguous)."
 )
 
@@ -148,7 +148,7 @@ def why(order: str, temperature: float, k: int, budget: int) -> list[tuple[str, 
         ("Cover all kinds", kinds),
         (
             "Prefer the right ones in each" if takes_turns(order) else "Prefer the right ones",
-            f"{reason} (Confidence is how surely an image was told apart during training, from 0 to 1, "
+            f"{reason} (Confidence is how surely training told an image from the others, from 0 to 1, "
             f"at softmax temperature {temperature:g}.)",
         ),
     ]
