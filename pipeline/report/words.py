@@ -185,18 +185,20 @@ def read_clusters(order: str) -> str:
 
 def read_training(training: Sequence[Mapping[str, float]]) -> str:
     """How to read the training curve."""
-    first, last = training[0]["loss"], training[-1]["loss"]
+    last = training[-1]["loss"]
     seconds = math.fsum(epoch.get("seconds", 0.0) for epoch in training)
     accuracy = (
         f" At the end {percent(training[-1]['accuracy'])} of the views were matched to their own image."
         if all("accuracy" in epoch for epoch in training)
         else ""
     )
-    epochs = "1 epoch" if len(training) == 1 else f"{count(len(training))} epochs"
-    went = f"was {number(last)} after" if len(training) == 1 else f"went from {number(first)} to {number(last)} in"
+    if len(training) == 1:
+        return f"The loss was {number(last)} after 1 epoch ({duration(seconds)}).{accuracy} One epoch makes no curve."
+    second = "" if len(training) == 2 else f", from {number(training[1]['loss'])} in the second"
     return (
-        f"The network is trained to tell images apart: the loss {went} {epochs} ({duration(seconds)}).{accuracy} "
-        "The curve should fall and level off; one that is still falling steeply at the end asks for more epochs."
+        f"After {count(len(training))} epochs ({duration(seconds)}) the loss is {number(last)}{second}.{accuracy} The "
+        "first epoch does not compare: its negatives are still noise, which is easy. Then the curve should fall and level "
+        "off. One that still falls steeply at the end asks for more epochs."
     )
 
 

@@ -105,3 +105,17 @@ def test_the_map_says_where_the_clusters_came_from() -> None:
     assert "full features" in words.read_embedding_map("UMAP", 5, 5, 2, 2, "features")
     assert "umap2d" in words.read_embedding_map("UMAP", 5, 5, 2, 2, "umap2d")
     assert "1 of the 2 are on the map" in words.read_embedding_map("UMAP", 5, 9, 1, 2, "features")
+
+
+@pytest.mark.parametrize(
+    ("losses", "said", "unsaid"),
+    [
+        ([6.4], "The loss was 6.400 after 1 epoch (2 s).", "second"),
+        ([6.4, 6.9], "After 2 epochs (4 s) the loss is 6.900. The first epoch does not compare", "second"),
+        ([6.4, 6.9, 6.5], "After 3 epochs (6 s) the loss is 6.500, from 6.900 in the second.", "6.400"),
+    ],
+)
+def test_the_training_is_described_from_its_second_epoch(losses: list[float], said: str, unsaid: str) -> None:
+    """The first one's negatives are noise: its loss is lower than any that follows."""
+    found = words.read_training([{"loss": loss, "seconds": 2.0} for loss in losses])
+    assert found.startswith(said) and unsaid not in found
