@@ -110,9 +110,9 @@ def test_the_map_says_where_the_clusters_came_from() -> None:
 @pytest.mark.parametrize(
     ("losses", "said", "unsaid"),
     [
-        ([6.4], "The loss was 6.400 after 1 epoch (2 s).", "second"),
-        ([6.4, 6.9], "After 2 epochs (4 s) the loss is 6.900. The first epoch does not compare", "second"),
-        ([6.4, 6.9, 6.5], "After 3 epochs (6 s) the loss is 6.500, from 6.900 in the second.", "6.400"),
+        ([6.4], "The loss was 6.400 after 1 epoch (2.0 s).", "second"),
+        ([6.4, 6.9], "After 2 epochs (4.0 s) the loss is 6.900. The first epoch does not compare", "second"),
+        ([6.4, 6.9, 6.5], "After 3 epochs (6.0 s) the loss is 6.500, from 6.900 in the second.", "6.400"),
     ],
 )
 def test_the_training_is_described_from_its_second_epoch(losses: list[float], said: str, unsaid: str) -> None:
