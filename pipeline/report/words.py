@@ -197,8 +197,8 @@ def read_training(training: Sequence[Mapping[str, float]]) -> str:
     second = "" if len(training) == 2 else f", from {number(training[1]['loss'])} in the second"
     return (
         f"After {count(len(training))} epochs ({duration(seconds)}) the loss is {number(last)}{second}.{accuracy} "
-        "The first epoch does not compare: its negatives are still noise, which is easy. Then the curve should fall and "
-        "level off. One that still falls steeply at the end asks for more epochs."
+        "The first epoch does not compare: its negatives are still noise, which is easy. Then the curve should fall "
+        "and level off. One that still falls steeply at the end asks for more epochs."
     )
 
 
