@@ -24,7 +24,7 @@ def follow(dataset: ray.data.Dataset, what: str, rows: int, say: Callable[[str],
 def blocks(
     dataset: ray.data.Dataset, what: str, rows: int, say: Callable[[str], None]
 ) -> Iterator[ray.ObjectRef[pa.Table]]:
-    """As ``follow``, but returns references to its blocks. A block stays in Ray's object store while referenced."""
+    """As ``follow``, but yields references to its blocks. A block stays in Ray's object store while referenced."""
     progress = Progress(what, rows, say)
     for bundle in dataset.iter_internal_ref_bundles():
         yield from bundle.block_refs
