@@ -1,4 +1,4 @@
-"""Orders of features that somebody has already: no store, no Ray, and nothing is printed."""
+"""Orders of features that you have already. Needs no store and no Ray, and prints nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TYPES: dict[str, type] = {
     **dict.fromkeys(("distance", "pixel_distance"), np.float32),
 }
 _UNIT = 1e-6
-"""Norms of a run's float32 features are this near to 1."""
+"""Norms of a run's float32 features differ from 1 by at most this."""
 _ROWS_AT_ONCE = 65_536
 _MOST_NAMED = 5
 
@@ -98,7 +98,7 @@ def _unit_norm(features: ArrayLike) -> Float32:
     as_they_are = given.dtype == np.float32
     for start in range(0, len(given), _ROWS_AT_ONCE):
         rows = given[start : start + _ROWS_AT_ONCE].astype(np.float64)
-        largest = np.abs(rows).max(axis=1, keepdims=True)  # squares of what is left neither overflow nor vanish
+        largest = np.abs(rows).max(axis=1, keepdims=True)  # so that squares neither overflow nor underflow
         wrong = ~(np.isfinite(largest) & (largest > 0))[:, 0]
         refused += (start + np.flatnonzero(wrong)).tolist()
         largest[wrong] = 1

@@ -28,13 +28,13 @@ class Query:
     """The images to label, best first. B = budget."""
 
     rows: Int64 | None
-    """(B,) rows of the array that was given; none where a source was."""
+    """(B,) rows of the given array. None: a source was given."""
     keys: tuple[str, ...]
     """(B,) names of the images: the path below the folder, or the row as text."""
     report: str
     """The page: a path, or an address on S3."""
     run: str
-    """The run's name on the store: ``hacon select --from RUN`` goes on with it."""
+    """The run's name on the store. ``hacon select --from RUN`` continues it."""
     store: Location
     order_file: str
 
@@ -44,7 +44,7 @@ class Query:
     def table(self) -> pa.Table:
         """rank, sample_id, key, cluster, confidence, variability; one row an image, first = label first.
 
-        ``sample_id`` numbers the pool without its duplicates: it is no row of your array. That is ``rows``, or ``key``.
+        ``sample_id`` numbers the pool without duplicates. It is not a row of your array; ``rows`` and ``key`` are.
         """
         return self.store.read_table(self.order_file, between=("rank", 1, len(self))).sort_by("rank")
 
@@ -65,7 +65,7 @@ def select(
 ) -> Query:
     """The ``budget`` images to label first. Trains on the images themselves; needs no label.
 
-    What is finished is kept: the same call gives the same answer at once, and one that was killed goes on.
+    Finished stages are kept. The same call returns the same query at once, and a killed call resumes.
 
     Args:
         images: (N, H, W), (N, H, W, 1) or (N, H, W, 3) uint8; or a folder; or a source as ``--pool`` takes it
@@ -76,11 +76,11 @@ def select(
         run: its name on the store; none: one that follows from all that is given.
         store: a directory or s3://bucket/prefix.
         settings: any setting by its dotted name, such as ``{"pretrain.epochs": 50, "query.order": "typiclust"}``.
-        log: takes a line for people now and then; ``print`` will do. None: nothing is said.
+        log: called with each line of progress, such as ``print``. None: silent.
 
     Raises:
         ValueError: an array that is no stack of images, or labels that do not fit it.
-        InputError: everything else that the command line would refuse, in the same words.
+        InputError: all other bad input, in the command line's words.
     """
     place = open_store(store)
     array = None if isinstance(images, str | Path) else _images(images)
@@ -114,7 +114,7 @@ def _images(images: ArrayLike) -> Uint8:
 
 
 def _source(images: str) -> str:
-    """A path is a folder; what has the form of a source is one."""
+    """The source that a string means: itself if it has a source's form, else a folder."""
     scheme, colon, _ = images.partition(":")
     if images in ("digits", "cifar10-lt") or (colon and scheme in ("folder", "npz", "medmnist")):
         return images
@@ -122,7 +122,7 @@ def _source(images: str) -> str:
 
 
 def _written(store: Location, images: Uint8, labels: ArrayLike | str | None) -> str:
-    """The array as an .npz on the store, where workers find it, named by its content; returns its address."""
+    """Write the array to the store as an .npz named by its content, for workers to read. Returns its address."""
     arrays = [images] if labels is None else [images, _labels(labels, len(images))]
     digest = hashlib.sha256()
     for array in arrays:

@@ -34,7 +34,7 @@ JOBS = {
 }
 
 UPKEEP = {"runs": ("json",), "status": ("run", "json"), "delete": ("run", "yes")}
-"""Commands that look after a store, with the flags that they have beside --store. They take no settings."""
+"""Commands that look after a store -> their flags besides --store. They take no settings."""
 _UPKEEP_FLAGS: dict[str, dict[str, Any]] = {
     "run": {"metavar": "NAME", "required": True, "help": "the run's name on the store"},
     "json": {"action": "store_true", "help": "for programs"},
@@ -79,9 +79,9 @@ _OWN_FLAGS = {
         **_TRIALS,
     },
 }
-"""Job -> flags that it alone has, each short for GROUP.FLAG where the group is called as the job."""
+"""Job -> its own flags. Each is short for JOB.FLAG, since its group of settings has the job's name."""
 _SWITCHES = {"report": {"paper": "instead: the paper's tables and figures, of what benchmark and cycles left"}}
-"""Job -> flags without a value that ask for something else of it."""
+"""Job -> flags without a value. Each selects another function of the job."""
 
 _EPILOG = """\
 pools
@@ -99,7 +99,7 @@ settings
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one sentence, like all other bad input, without the usage above it."""
+    """Reports an error in one sentence, without the usage, as for all other bad input."""
 
     def error(self, message: str) -> NoReturn:
         """Raise InputError."""
@@ -196,7 +196,7 @@ def _build(name: str | None, base: dict[str, Any], values: dict[str, Any]) -> Ru
 
 
 def check_taken_as_it_is(run: Run) -> None:
-    """Raise InputError where a setting of the stages that an evaluation builds on differs from what the run has."""
+    """Raise InputError if a setting of a stage that an evaluation builds on differs from the run's."""
     config = run.config
     saved, now = saved_config(run.store, config.run), to_dict(config)
     for group in ("ingest", "pretrain", "embed", "cluster"):
@@ -209,10 +209,10 @@ def check_taken_as_it_is(run: Run) -> None:
 
 
 def run_job(name: str, job: Job, argv: Sequence[str] | None, **instead: Job) -> int:
-    """Parse, configure, run. Bad input and Ctrl-C end it with a sentence and 2 or 130; a bug with its traceback.
+    """Parse, configure, run. Returns the exit code: after a sentence, 2 for bad input and 130 for Ctrl-C.
 
     Args:
-        instead: jobs by the switch that asks for them.
+        instead: switch -> the job that it selects.
     """
     try:
         arguments = vars(parser(name).parse_args(argv))

@@ -38,10 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[0] not in JOBS:
         print(f"hacon: there is no job '{arguments[0]}'; choose one of {', '.join(JOBS)}.", file=sys.stderr)
         return 2
-    # Imported here, so that help answers at once.
     if {"-h", "--help"} & set(arguments[1:]):
         parser(arguments[0]).print_help()
         return 0
+    # Imported only now, so that help answers at once.
     job = importlib.import_module(f"jobs.{arguments[0]}")
     code: int = job.main(arguments[1:])
     return code

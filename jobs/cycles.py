@@ -15,7 +15,7 @@ from pipeline.stages.cycles import TABLE, cycles
 def cycles_job(run: Run) -> None:
     """After ``hacon select``, or its first three stages, on a pool with labels and a test split.
 
-    Exit code 1 where a trial failed, so that a schedule hears of it; the others' results are there.
+    Exit code 1 if a trial failed, so that a scheduler notices. The results of the others are kept.
     """
     check_taken_as_it_is(run)
     found = cycles(run)

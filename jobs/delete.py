@@ -13,7 +13,7 @@ from pipeline.storage import Location
 
 
 def delete(arguments: argparse.Namespace, store: Location) -> None:
-    """Say what would go and what stays, ask, delete.
+    """Print what is deleted and what is kept, ask, delete.
 
     Raises:
         InputError: no such run; nobody to ask.

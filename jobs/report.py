@@ -29,7 +29,7 @@ def report_job(run: Run) -> None:
 
 
 def paper_job(run: Run) -> None:
-    """``--paper``: of a run as far as it is, and of its benchmark and cycles."""
+    """``--paper``: the finished stages of a run, its benchmark and its cycles."""
     pool = ingested(run)
     with ray_session(run.log, run.store):
         page = paper(run, pool)

@@ -15,7 +15,7 @@ _COLUMNS = ("run", "state", "last written (UTC)", "images", "query", "size", "bu
 
 
 def runs(arguments: argparse.Namespace, store: Location) -> None:
-    """List them, the one that was written last at the bottom."""
+    """List the runs. The one written last is at the bottom."""
     found = sorted(list_runs(store), key=lambda run: run.when or "")
     if arguments.json:
         print(json.dumps([run.to_dict() for run in found], indent=1, ensure_ascii=False))

@@ -13,7 +13,7 @@ from pipeline.storage import Location
 
 
 def status(arguments: argparse.Namespace, store: Location) -> None:
-    """Say how far the run is."""
+    """Print the state of the run and of its stages."""
     run = run_state(store, arguments.run)
     if arguments.json:
         print(json.dumps(run.to_dict(), indent=1, ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""What the commands that look after a store have in common: few flags, no settings, no Ray."""
+"""Shared by the commands that look after a store. They need few flags, no settings and no Ray."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.storage import Location, open_source
 
 
 def run_upkeep(name: str, work: Callable[[argparse.Namespace, Location], None], argv: Sequence[str] | None) -> int:
-    """Parse and work. Bad input ends it with a sentence and 2, a bug with its traceback."""
+    """Parse and call ``work``. Returns the exit code: 2 after bad input, with a sentence. A bug raises."""
     try:
         arguments = parser(name).parse_args(argv)
         work(arguments, open_source(arguments.store))
@@ -23,7 +23,7 @@ def run_upkeep(name: str, work: Callable[[argparse.Namespace, Location], None], 
 
 
 def size_in_words(count: int) -> str:
-    """Bytes as a person says them: "12 kB", "3.4 MB"."""
+    """Bytes in words, such as "12 kB" or "3.4 MB"."""
     size = float(count)
     for unit in ("bytes", "kB", "MB", "GB"):
         if size < 1000:

@@ -1,11 +1,11 @@
 """Every setting of a run, grouped by stage: complete, frozen, strict.
 
-A run's effective configuration is saved beside its results. Values come, in rising priority, from the preset, a YAML
-file and the command line. An unknown key is an error that names the closest valid one. A value that no run could use
-is an error that names its range.
+Values come from the preset, a YAML file and the command line; the later wins. The effective configuration is saved
+beside the results. An unknown key is an error that names the closest valid one. A number out of range is an error that
+names the range.
 
-Each setting says which stages' results it decides, or why it decides none. A stage that is done is done for these
-values, so a setting without a word of this could pass for done with another value.
+Each setting says which stages' results it decides, or why it decides none. A finished stage is kept only while the
+settings that decide it are unchanged.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from pipeline.errors import InputError, did_you_mean
 Value = TypeVar("Value")
 PaperSet = Literal["pathmnist", "organamnist", "bloodmnist", "cifar10-lt"]
 Stage = Literal["ingest", "pretrain", "embed", "cluster", "query", "report", "trial"]
-"""What a setting may decide; "trial": which trials of a benchmark or of cycles there are, and what comes out."""
+"""What a setting may decide. "trial": the trials of a benchmark or of cycles, and their results."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers that a setting may have, whatever the pool."""
+    """The numbers that a setting may have, for every pool."""
 
     words: str
     holds: Callable[[float], bool]
@@ -45,9 +45,9 @@ def setting(default: Value, *decides: Stage, no: str = "", within: Range | None 
     """A field of a group of settings.
 
     Args:
-        decides: the stages whose results follow from it.
-        no: why it decides none; one of the two is there.
-        within: what numbers may be; none: checked elsewhere, or no number.
+        decides: the stages whose results depend on it.
+        no: why no result depends on it. A field has either ``decides`` or ``no``.
+        within: the allowed range of a number. None: not a number, or checked elsewhere.
     """
     made: Value = field(default=default, metadata={"decides": decides, "no": no, "within": within})
     return made
@@ -62,9 +62,9 @@ class IngestConfig:
     name: str | None = setting(None, no="it names the pool")
     """The pool's name on the store; by default made from the source and the image size."""
     image_size: int | None = setting(None, "ingest")
-    """Side in pixels to which every image is resized, once; by default arrays keep theirs, folders get 224."""
+    """Images are resized once, to this side in pixels. By default arrays keep their size and folders get 224."""
     channels: Literal["auto", "grey", "rgb"] = setting("auto", "ingest")
-    """Of the pool; auto: arrays keep theirs, a folder is grey where 64 files spread over it all are."""
+    """Of the pool. auto: arrays keep theirs; a folder is grey if 64 files spread over it all are grey."""
     labels: str | None = setting(None, "ingest")
     """Where labels of a folder come from: "folder" (the parent folder's name) or a CSV file."""
     key_column: str = setting("key", "ingest")
@@ -72,13 +72,13 @@ class IngestConfig:
     label_column: str = setting("label", "ingest")
     """The labels CSV's column that holds the label."""
     held_out: str | None = setting(None, no="by its content, which is in the source's state")
-    """Of npz:FILE: another archive, with the val or test arrays that the pool's own lacks; for evaluation only."""
+    """For npz:FILE: a second archive with the val or test arrays that FILE lacks. Used in evaluation only."""
     data_dir: str | None = setting(None, no="where files lie, not what is in them")
-    """Where downloaded data sets lie or go (medmnist, cifar10-lt)."""
+    """Folder of downloaded data sets (medmnist, cifar10-lt)."""
     max_pixels: int = setting(100_000_000, "ingest")
     """A larger image is rejected before it is decoded (a decompression bomb)."""
     rows_per_file: int = setting(16_384, no="how the pool is cut into files")
-    """Rows in one Parquet file of the pool, at most."""
+    """Most rows in one Parquet file of the pool."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +88,12 @@ class PretrainConfig:
     arch: Literal["resnet18", "resnet50"] = setting("resnet18", "pretrain")
     epochs: int = setting(200, "pretrain", within=COUNT)
     repeats: int | None = setting(1, "pretrain", within=COUNT)
-    """How often an epoch holds each image (Table 4); none: so that an epoch has about 1.28 M draws."""
+    """How often an epoch holds each image (Table 4). None: so that an epoch has about 1.28 million samples."""
     batch_size: int = setting(256, "pretrain", within=COUNT)
-    """Global batch: over all workers."""
+    """Global: summed over all workers."""
     queue_size: int = setting(4096, "pretrain", within=COUNT)
     learning_rate: float = setting(0.03, "pretrain", within=POSITIVE)
-    """At a batch of 256; scaled linearly with the batch."""
+    """For a batch of 256. It is scaled linearly with the batch size."""
     weight_decay: float = setting(1e-4, "pretrain", within=NOT_NEGATIVE)
     sgd_momentum: float = setting(0.9, "pretrain", within=SHARE)
     encoder_momentum: float = setting(0.999, "pretrain", within=SHARE)
@@ -101,20 +101,20 @@ class PretrainConfig:
     warmup_epochs: int = setting(5, "pretrain", within=NOT_NEGATIVE)
     projection_dim: int = setting(128, "pretrain", within=COUNT)
     recipe: Literal["auto", "rgb", "grey"] = setting("auto", "pretrain")
-    """Augmentations of Table 3; auto: by the number of channels."""
+    """Augmentations of Table 3. auto: by the number of channels."""
     blur: bool = setting(True, "pretrain")
     bn_splits: int = setting(8, "pretrain", within=COUNT)
-    """Batch norm runs over this many equal parts of the global batch, whatever the number of workers."""
+    """Batch norm runs over this many equal parts of the global batch, for any number of workers."""
     confidence_temperatures: tuple[float, ...] = setting((0.2, 0.05, 0.01, 0.001), "pretrain", within=POSITIVE)
     checkpoint_every: int = setting(1, no="how often the state is kept", within=COUNT)
     """Epochs between two checkpoints."""
     precision: Literal["auto", "float32", "bfloat16"] = setting("auto", "pretrain")
     keep_checkpoint: bool = setting(False, no="what stays of the training's own state")
-    """Keep the last checkpoint, with optimizer and queue, when training is done: some 140 MB of ResNet-18."""
+    """Keep the last checkpoint, with optimizer and queue, after training. For ResNet-18 it takes some 140 MB."""
     pool_memory_gib: float | None = setting(None, no="where the pool is held", within=NOT_NEGATIVE)
-    """Keep the pool on the device up to this size, stream it beyond; none: half of the free memory."""
+    """Pools up to this size stay on the device; larger ones are streamed. None: half of the free memory."""
     shuffle_gib: float = setting(4.0, "pretrain", within=POSITIVE)
-    """Window of the shuffle: pools up to this size are permuted whole, larger ones window by window."""
+    """Size of the shuffle window. Pools up to this size are permuted whole, larger ones window by window."""
 
 
 @dataclass(frozen=True)
@@ -130,15 +130,15 @@ class ClusterConfig:
     """Features -> K clusters that stand for classes."""
 
     k: int | None = setting(None, "cluster", within=COUNT)
-    """Number of clusters; none: 30 where the budget is 30 or more, else the budget (docs/method.md, decision 9)."""
+    """Number of clusters K. None: the budget, 30 at most (docs/method.md, decision 9)."""
     backend: Literal["auto", "cuml", "sklearn"] = setting("auto", "cluster")
     space: Literal["features", "umap2d"] = setting("features", "cluster")
     """K-means on the unit-norm features, or on their 2-D UMAP as in the authors' code (docs/method.md, decision 7)."""
     n_init: int = setting(10, "cluster", within=COUNT)
-    """Random starts, of which the best is kept; above ``sample_above`` 300 / K of them at most."""
+    """Random starts; the best one is kept. Above ``sample_above`` samples, 300 / K starts at most."""
     max_iter: int = setting(300, "cluster", within=COUNT)
     sample_above: int = setting(100_000, "cluster", within=NOT_NEGATIVE)
-    """Above this many samples the sklearn backend starts from a sample and ends with passes over all."""
+    """Above this many samples the sklearn backend starts on a subset and ends with passes over all of them."""
 
 
 @dataclass(frozen=True)
@@ -149,51 +149,51 @@ class QueryConfig:
     order: str = setting("hard-to-contrast", "query")
     """A strategy that needs no labels, scorer or pixels, or MODULE:FUNCTION (docs/strategies.md)."""
     temperature: float = setting(0.05, "query", within=POSITIVE)
-    """Which of the confidence table's temperatures to select by (docs/method.md, decision 2)."""
+    """The temperature of the confidence to select by: one of those in its table (docs/method.md, decision 2)."""
     max_budget: int | None = setting(None, "query", within=COUNT)
-    """Emit this much of the whole order; none: all of it, or of an order on features (coreset, ...) the query alone."""
+    """Rank this many images. None: the whole pool; for an order on features (coreset, ...) the query alone."""
     image_prefix: str | None = setting(None, "query")
-    """What stands before a key in the addresses of Label Studio's tasks; none: the folder of ``ingest.source``."""
+    """Prefix of a key in the addresses of Label Studio's tasks. None: the folder of ``ingest.source``."""
 
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """What is drawn."""
+    """Contents of the report."""
 
     random_draws: int = setting(1000, "report", within=COUNT)
     umap_points: int = setting(5000, "report", within=COUNT)
     contact_sheet: int = setting(200, "report", within=COUNT)
-    """Images on the contact sheet, at most."""
+    """Most images on the contact sheet."""
 
 
 @dataclass(frozen=True)
 class TrialsConfig:
-    """What trials of benchmarks and of active-learning cycles have in common."""
+    """Settings that the trials of benchmarks and of active-learning cycles share."""
 
     classifier: str = setting("probe", "trial")
-    """Trained on what was chosen: probe, resnet18, finetune, paper or csval (``pipeline.evaluate.classifiers``)."""
+    """Trained on the query: probe, resnet18, finetune, paper or csval (``pipeline.evaluate.classifiers``)."""
     k: int | None = setting(None, "trial", within=COUNT)
-    """Clusters of the strategies that need them; none: as many as images are chosen, 30 at most."""
+    """Clusters for the strategies that need them. None: as many as images are chosen, 30 at most."""
     temperature: float | None = setting(None, "trial", within=POSITIVE)
-    """Of the confidence; none: ``query.temperature``."""
+    """Of the confidence. None: ``query.temperature``."""
     n_init: int | None = setting(None, "trial", within=COUNT)
-    """Random starts of the trials' own K-means; none: ``cluster.n_init``."""
+    """Random starts of the trials' K-means. None: ``cluster.n_init``."""
     scorer: Literal["test", "labelled"] = setting("test", "trial")
-    """What the uncertainty strategies' model is trained on for a first query: the test split, as in the paper, or the
-    first half of the query, drawn at random (docs/method.md, decision 16)."""
+    """Training set of the uncertainty strategies' model for a first query. test: the test split, as in the paper.
+    labelled: the first half of the query, sampled at random (docs/method.md, decision 16)."""
     orders: str | None = setting(None, no="by its content: the orders are claimed")
     """An .npz of published orders of this pool: each array of distinct sample ids becomes ``authors:<its name>``.
     Names that begin with ``gt_`` say that ground truth made the order."""
     network: Literal["small", "paper", "csval"] | None = setting(None, "trial")
-    """Settings of the classifiers that train on images; none: small for resnet18 and finetune, else their own."""
+    """Settings of the classifiers that train on images. None: small for resnet18 and finetune, else their own."""
     imagenet_weights: str | None = setting(None, no="by its content: its hash is claimed")
-    """A safetensors file of timm's Inception-ResNet-v2, in reach of every node; none: from scratch."""
+    """A safetensors file of timm's Inception-ResNet-v2 that every node can read. None: from scratch."""
     parallel: int | None = setting(None, no="how many run at a time", within=COUNT)
-    """Trials at once, at most; none: as many as there is room for."""
+    """Most trials at once. None: as many as fit."""
     cpus: float = setting(1.0, no="how fast a trial is", within=POSITIVE)
-    """A trial's share of the cluster's CPUs; it computes on as many threads (one at least)."""
+    """CPUs of one trial. It computes on as many threads, at least one."""
     gpus: float | None = setting(None, no="how fast a trial is", within=NOT_NEGATIVE)
-    """A trial's share of the cluster's GPUs, such as .25; none: 0 for probe, 1 for the others where there is a GPU."""
+    """GPUs of one trial, such as 0.25. None: 0 for probe; 1 for the others if there is a GPU."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ class BenchmarkConfig(TrialsConfig):
     """Strategies x uniform x budgets x seeds -> the paper's tables."""
 
     strategies: tuple[str, ...] = setting(("all",), "trial")
-    """Names of strategies, MODULE:FUNCTION, random_covered, authors:NAME; all: every one that has a name."""
+    """Names of strategies, MODULE:FUNCTION, random_covered, authors:NAME. all: every strategy that has a name."""
     uniform: Literal["off", "on", "both"] = setting("off", "trial")
     """The oracle of label diversity (docs/method.md, decision 15)."""
     budgets: tuple[int, ...] = setting((), "trial", within=COUNT)
@@ -209,9 +209,9 @@ class BenchmarkConfig(TrialsConfig):
     seeds: int = setting(3, "trial", within=COUNT)
     """Trials of each strategy and budget."""
     random_seeds: int = setting(100, "trial", within=COUNT)
-    """Trials of random and random_covered, the yardstick."""
+    """Trials of the baselines random and random_covered."""
     dataset: PaperSet | None = setting(None, no="whose numbers stand beside ours")
-    """Whose numbers of the paper are set beside ours; none: by ``ingest.source`` where that is one of them."""
+    """The data set whose numbers in the paper are set beside ours. None: that of ``ingest.source``, if it is one."""
 
 
 @dataclass(frozen=True)
@@ -221,16 +221,16 @@ class CyclesConfig(TrialsConfig):
     initial: tuple[str, ...] = setting(
         ("random", "consistency", "vaal", "margin", "entropy", "coreset", "bald", "hard-to-contrast"), "trial"
     )
-    """Strategies that choose the first images, named as the benchmark's; the rows of the paper's Table 6."""
+    """Strategies for the first images, named as the benchmark's. Default: the rows of the paper's Table 6."""
     later: tuple[str, ...] = setting(("random", "entropy", "margin", "bald", "coreset"), "trial")
-    """Strategies that choose the next ones; the paper's five."""
+    """Strategies for the later images. Default: the paper's five."""
     trials: int = setting(5, "trial", within=COUNT)
     start: int = setting(20, "trial", within=COUNT)
-    """Images labelled at first."""
+    """Images labelled in the first cycle."""
     step: int = setting(10, "trial", within=COUNT)
-    """More of them each time."""
+    """Images added by each later cycle."""
     end: int = setting(50, "trial", within=COUNT)
-    """In all."""
+    """Images labelled after the last cycle."""
 
 
 @dataclass(frozen=True)
@@ -242,9 +242,9 @@ class RunConfig:
     preset: str = setting("small", no="where settings began; each decides for itself")
     seed: int = setting(0, "pretrain", "cluster", "query", within=SEED)
     workers: int = setting(1, no="how fast training is", within=COUNT)
-    """Training workers; changes the time, not the result."""
+    """Training workers. Affects speed only."""
     reuse: str | None = setting(None, no="whose results are taken over, where settings agree")
-    """Another run whose finished stages are taken over where their settings are the same."""
+    """Another run. Its finished stages are taken over if their settings are the same."""
     ingest: IngestConfig = field(default_factory=IngestConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     embed: EmbedConfig = field(default_factory=EmbedConfig)
@@ -256,7 +256,7 @@ class RunConfig:
 
 
 def check(config: RunConfig) -> None:
-    """Raise InputError for a number out of its range; names the setting, its value and the range."""
+    """Raise InputError for a number out of its range. The error names the setting, its value and the range."""
     for key, value, metadata in settings_of(config):
         within: Range | None = metadata["within"]
         for number in value if isinstance(value, tuple) else (value,):
@@ -271,7 +271,7 @@ def check(config: RunConfig) -> None:
 def decisive(config: RunConfig, stage: str) -> dict[str, Any]:
     """The settings that decide a stage's result: dotted key -> JSON-ready value.
 
-    Keys of ``ingest`` stand without their group: a pool is of no run.
+    Keys of ``ingest`` come without the group's name, since a pool belongs to no run.
     """
     found = {key: _plain(value) for key, value, metadata in settings_of(config) if stage in metadata["decides"]}
     return {key.removeprefix("ingest."): value for key, value in found.items()}
@@ -294,7 +294,7 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def override(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
-    """A copy with ``values`` (nested mappings, or dotted keys such as "cluster.k") laid over it.
+    """A copy of ``config`` with ``values``: nested mappings, or dotted keys such as "cluster.k".
 
     Raises:
         InputError: unknown key (names the closest valid one) or a value of the wrong type.
@@ -303,12 +303,12 @@ def override(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
 
 
 def store_flag(config: RunConfig) -> str:
-    """What a command that goes on with this run has to say of its store; nothing for the default one."""
+    """The --store flag of a command for this run; empty for the default store."""
     return "" if config.store == RunConfig.store else f" --store {config.store}"
 
 
 def this_run(config: RunConfig) -> str:
-    """The flags of a command that goes on with this run."""
+    """The flags of a command for this run."""
     return f"--run {config.run}{store_flag(config)}"
 
 
@@ -362,19 +362,19 @@ def _override(config: Any, values: Mapping[str, Any], prefix: str) -> Any:
 
 
 def _unknown_key(key: str, value: Any) -> str:
-    """The sentence; ``value`` may be settings below ``key``, of which the first is named."""
+    """The error's sentence. ``value`` may be settings below ``key``; the sentence names the first."""
     while isinstance(value, Mapping) and value:
         name, value = next(iter(value.items()))
         key = f"{key}.{name}"
     keys = valid_keys()
-    # The right name in a wrong group is more likely meant than what merely looks like it.
+    # The right name in a wrong group is a better guess than a similar name.
     same_name = [valid for valid in keys if valid.rpartition(".")[2] == key.rpartition(".")[2]]
     hint = did_you_mean(key, same_name or keys, f"valid ones are {', '.join(keys)}.", cutoff=0.0 if same_name else 0.4)
     return f"There is no setting '{key}'; {hint}"
 
 
 def _convert(key: str, value: Any, hint: Any) -> Any:
-    """``value`` as the annotated type; text from a command line is read as that type."""
+    """``value`` as the annotated type. Text from a command line is parsed."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         if value is None or (isinstance(value, str) and value.lower() in ("none", "null", "")):

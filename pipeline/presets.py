@@ -1,4 +1,4 @@
-"""Named starting points. Each is a function from nothing to a whole, visible configuration."""
+"""Named starting points: functions that return a complete configuration."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def csval() -> RunConfig:
 
 
 def small() -> RunConfig:
-    """For a laptop's CPU: minutes, not nights. How it was found: docs/dev/log.md."""
+    """Trains in minutes on a laptop's CPU. docs/dev/log.md says how it was chosen."""
     return RunConfig(
         preset="small",
         pretrain=PretrainConfig(
@@ -47,8 +47,8 @@ def small() -> RunConfig:
             epochs=12,
             repeats=1,
             batch_size=128,
-            # Four batches: in a training of minutes the encoder moves fast, and older keys would be told from the
-            # image's own by their age.
+            # Four batches. In a short training the encoder changes fast, so the loss could tell older keys by their
+            # age alone.
             queue_size=512,
             learning_rate=0.06,
             encoder_momentum=0.99,

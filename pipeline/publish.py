@@ -1,9 +1,9 @@
 """Re-runnable stages: claim the settings, work, publish with one small object written last.
 
-A stage's folder holds ``settings.json`` (what it was begun with, put once) and ``done.json``
-(what came out, put last and once). Done with the same settings means skipped; begun with others
-is an error that names the setting. A reader trusts only what ``done.json`` names: every attempt writes
-to a folder of its own, so that two jobs at the same stage never mix their files, and one of them counts.
+A stage's folder holds ``settings.json``, written once at the start, and ``done.json``, written once at the end. A stage
+that is done with the same settings is skipped. A stage that was begun with other settings is an error that names the
+first difference. Every attempt writes to a folder of its own, and readers trust only the folder that ``done.json``
+names. So two jobs at the same stage never mix their files, and only one of them is published.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _FINGERPRINT = re.compile("[0-9a-f]{64}")
 class Stage(Generic[Result]):
     """One stage of one run: where it publishes, and what decides its result.
 
-    ``settings`` are flat and JSON-ready and hold the inputs' fingerprints too. ``reuse`` is the same
-    stage's folder in another run, whose result is taken over where its settings are equal.
+    ``settings`` are flat, JSON-ready, and include the fingerprints of the inputs. ``reuse`` is the folder of the same
+    stage in another run. Its result is taken over if its settings are equal.
     """
 
     store: Location
@@ -41,25 +41,25 @@ class Stage(Generic[Result]):
     kind: type[Result]
     settings: Mapping[str, Any]
     remedy: str
-    """What to do when it was begun with other settings: the last half of the error's sentence."""
+    """What to do if it was begun with other settings; ends the error's sentence."""
     reuse: str | None = None
 
     @property
     def fingerprint(self) -> str:
-        """Of the settings, the inputs' fingerprints among them."""
+        """Of the settings, including the fingerprints of the inputs."""
         return fingerprint(self.folder.rpartition("/")[2], json.dumps(dict(self.settings), sort_keys=True))
 
     def run(self, work: Callable[[str], Result], say: Callable[[str], None]) -> Result:
-        """Do ``work`` unless it is done, and publish its result.
+        """Call ``work`` unless the stage is done, and publish its result.
 
         Args:
-            work: is given a folder of this attempt's own for its files, and returns the facts.
+            work: takes a folder for the files of this attempt, and returns the result.
 
         Returns:
-            The facts, with where they were published.
+            The result, with the fields of ``Published`` filled in.
 
         Raises:
-            InputError: the stage was begun with other settings; names the first that differs.
+            InputError: the stage was begun with other settings. Names the first difference.
         """
         first = claim(self.store, self.folder, dict(self.settings), self.remedy)
         found = self._found(say)
@@ -72,12 +72,12 @@ class Stage(Generic[Result]):
             made = replace(work(files), folder=self.folder, files=files, fingerprint=self.fingerprint)
             published = self._publish(replace(made, seconds=round(time.perf_counter() - began, 2)), say)
         except InputError:
-            # Nothing was begun, by this job or by another one: the settings that the error asks for must be taken.
+            # If no other job has begun, free the claim: the corrected settings must be accepted.
             if first and not self._of_others(files):
                 self.store.delete_file(f"{self.folder}/settings.json")
             raise
         finally:
-            # The store has the last word: it may have taken done.json though the answer was lost, or this job stopped.
+            # Ask the store: it may have stored done.json even if its response was lost or this job was stopped.
             if _files(published) != files and _files(self._done(self.folder)) != files:
                 self.store.delete_folder(files)
         return published
@@ -86,7 +86,7 @@ class Stage(Generic[Result]):
         return finished(self.store, folder, self.kind)
 
     def _found(self, say: Callable[[str], None]) -> Result | None:
-        """The published result, or that of the run to take over from, if any."""
+        """The published result, else that of the run to take over from, else None."""
         done = self._done(self.folder)
         if done is not None:
             check_there(self.store, self.folder, done)
@@ -101,7 +101,7 @@ class Stage(Generic[Result]):
         return None
 
     def _of_others(self, files: str) -> bool:
-        """Whether another job with the same settings is seen at work, or is done."""
+        """Whether another job with the same settings has written files or is done."""
         mine = files.removeprefix(f"{self.folder}/")
         return any(
             name == "done.json" or (name.startswith("files-") and not name.startswith(f"{mine}/"))
@@ -116,13 +116,13 @@ class Stage(Generic[Result]):
 
 
 def claim(store: Location, folder: str, settings: Mapping[str, Any], remedy: str) -> bool:
-    """Begin a folder with ``settings``, or make sure that it was begun with the same ones.
+    """Begin a folder with ``settings``, or check that it was begun with the same ones.
 
     Returns:
         Whether this call began it.
 
     Raises:
-        InputError: it was begun with others; names the first that differs, and ends with ``remedy``.
+        InputError: it was begun with others. Names the first difference and ends with ``remedy``.
     """
     if store.put_if_absent(f"{folder}/settings.json", dict(settings)):
         return True
@@ -139,10 +139,10 @@ def claim(store: Location, folder: str, settings: Mapping[str, Any], remedy: str
 def stage_of(
     run: Run, kind: type[Result], inputs: Mapping[str, Any], remedy: str | None = None, *, reusable: bool = True
 ) -> Stage[Result]:
-    """A stage of a run, with every setting that says that it decides this stage's result.
+    """A stage of a run, with every setting that decides its result.
 
     Args:
-        inputs: fingerprints of what the stage is made of, and settings whose value was worked out.
+        inputs: fingerprints of the stage's inputs, and settings whose value was derived.
         reusable: whether another run's result may be taken over.
     """
     config = run.config
@@ -171,7 +171,7 @@ def required(run: Run, kind: type[Result]) -> Result:
     config = run.config
     result = finished(run.store, run.folder(kind.stage), kind)
     if result is None:
-        # A single job takes over its own stage alone.
+        # A single job takes over only its own stage.
         job, taken = (kind.job, "") if config.reuse is None else ("select", f" --from {config.reuse}")
         raise InputError(
             f"Run '{config.run}' has no finished {kind.stage} on '{run.store.show()}'; "

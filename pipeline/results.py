@@ -1,6 +1,6 @@
-"""What the stages of a run leave: one frozen dataclass each, read back from ``done.json``.
+"""The results of the stages: one frozen dataclass each, saved as ``done.json``.
 
-The names of a stage's files are known here and nowhere else. N = samples, D = feature dimensions, K = clusters.
+Only this module knows the names of a stage's files. N = samples, D = feature dimensions, K = clusters.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pipeline.errors import InputError
 
 WEIGHTS, CONFIDENCE, HISTORY = "weights.safetensors", "confidence.parquet", "history.json"
 CHECKPOINT = "checkpoint.safetensors"
-"""In the stage's folder: the whole state of the training at the end of the last epoch that was kept."""
+"""In the stage's folder: the full training state after the last saved epoch."""
 KEPT = "kept.json"
-"""Facts of a training's files, for its driver: fingerprint of the weights, dimensions of the features."""
+"""What the driver needs of a training: the weights' fingerprint and the features' dimensions."""
 CLUSTERS, CENTROIDS = "clusters.parquet", "centroids.parquet"
 QUERY, ORDER, TASKS = "query.csv", "order.parquet", "query.labelstudio.json"
 PAGE = "report.html"
@@ -23,17 +23,17 @@ PAGE = "report.html"
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A finished stage. Its work returns the facts; ``publish.Stage`` fills in the fields of this class."""
+    """A finished stage. Its work returns a subclass; ``publish.Stage`` fills in the fields of this class."""
 
     stage: ClassVar[str]
     """The stage's folder below ``runs/<run>``."""
     job: ClassVar[str]
-    """The command that makes it, and the name by which settings say what they decide."""
+    """The command that makes it. Settings use this name to say what they decide."""
 
     folder: str = ""
     """The stage's folder on the store."""
     files: str = ""
-    """The folder of the attempt that was published: its files are in it."""
+    """The folder of the published attempt, which holds its files."""
     fingerprint: str = ""
     """SHA-256 of the settings and of the inputs' fingerprints."""
     seconds: float = 0.0
@@ -44,10 +44,10 @@ class Published:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The inverse of ``to_dict``; facts of another version that nobody asks for are passed over.
+        """The inverse of ``to_dict``. Unknown entries, which another version wrote, are ignored.
 
         Raises:
-            InputError: a fact is missing, so another version made it.
+            InputError: an entry is missing, so another version wrote it.
         """
         try:
             return cls(**{each.name: values[each.name] for each in fields(cls)})
@@ -79,7 +79,7 @@ class Ingested(Published):
 
 @dataclass(frozen=True, kw_only=True)
 class Trained(Published):
-    """An encoder and every sample's confidence."""
+    """An encoder, and the confidence of every sample."""
 
     stage: ClassVar[str] = "pretrain"
     job: ClassVar[str] = "pretrain"
@@ -92,9 +92,9 @@ class Trained(Published):
     loss: float
     """Of the last epoch."""
     fitted: dict[str, Any]
-    """The settings of pre-training as they were fitted to the pool."""
+    """The settings of pre-training, after they were fitted to the pool."""
     notes: list[str]
-    """What was chosen down to fit the pool, in words."""
+    """Sentences: which settings were reduced to fit the pool."""
 
     @property
     def weights_file(self) -> str:
@@ -135,9 +135,9 @@ class Clustered(Published):
     k: int
     inertia: float
     backend: str
-    """What ran: cuml or sklearn."""
+    """The one used: cuml or sklearn."""
     reason: str
-    """Why that one, in words."""
+    """A sentence: why that backend."""
     seed: int
 
     @property
@@ -153,7 +153,7 @@ class Clustered(Published):
 
 @dataclass(frozen=True, kw_only=True)
 class Queried(Published):
-    """The order in which to label. Its files lie in ``folder``, where people look for them."""
+    """The order in which to label. Its files are in ``folder``, where people look for them."""
 
     stage: ClassVar[str] = "query"
     job: ClassVar[str] = "query"
@@ -171,7 +171,7 @@ class Queried(Published):
 
     @property
     def order_file(self) -> str:
-        """Parquet of ``ORDER_SCHEMA``: the query, and what comes after it."""
+        """Parquet of ``ORDER_SCHEMA``: the query and the images ranked after it."""
         return f"{self.folder}/{ORDER}"
 
     @property
@@ -197,7 +197,7 @@ class Reported(Published):
 
 @dataclass(frozen=True, kw_only=True)
 class SharedPart(Published):
-    """Arrays that trials of an evaluation share; of a clustering with its facts."""
+    """Arrays that trials of an evaluation share. The fields are set for a clustering only."""
 
     stage: ClassVar[str] = "evaluation"
     job: ClassVar[str] = "benchmark"
@@ -208,9 +208,9 @@ class SharedPart(Published):
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Facts that are not there are none."""
+        """Missing fields are None."""
         return super().from_dict({"inertia": None, "backend": None, "reason": None, **values})
 
 
 STAGES: tuple[type[Published], ...] = (Trained, Embedded, Clustered, Queried, Reported)
-"""Of a run, each built on those before it."""
+"""The stages of a run, in order. Each builds on those before it."""

@@ -1,4 +1,4 @@
-"""One run: its settings, its store, and where it says what it does. Every stage is given one."""
+"""One run: its settings, its store and its log. Every stage takes one."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pipeline.storage import Location
 CONFIG = "config.yaml"
 """A run's settings, in its folder."""
 ARRAYS = "arrays"
-"""The store's folder for arrays that were given in Python, each in a folder of its own."""
+"""The store's folder of arrays given to ``hacon.select``, each in a folder of its own."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run in this process. Workers are given what they need of it, never the whole."""
+    """A run in this process. Workers are given the parts that they need, never the whole."""
 
     config: RunConfig
     store: Location
@@ -29,12 +29,12 @@ class Run:
         return run_folder(self.config.run, stage)
 
     def save(self, *, first: bool = False) -> None:
-        """The settings beside the results, as ``--config`` reads them. ``first``: only where there are none yet."""
+        """Save the settings as ``--config`` reads them. ``first``: only if none are saved yet."""
         if not (first and self.store.is_file(self.folder(CONFIG))):
             self.store.write_yaml(self.folder(CONFIG), to_dict(self.config))
 
     def save_group(self, group: str) -> None:
-        """One group of settings into those that the run was saved with."""
+        """Save one group of settings and leave the other saved groups as they are."""
         saved, now = self.store.read_yaml(self.folder(CONFIG)), to_dict(self.config)
         self.store.write_yaml(self.folder(CONFIG), now if saved is None else {**saved, group: now[group]})
 
@@ -45,13 +45,13 @@ def run_folder(run: str, stage: str) -> str:
 
 
 def saved_config(store: Location, run: str | None) -> dict[str, Any] | None:
-    """The settings that a run was saved with, less what belongs to one call; None where there is no such run."""
+    """The saved settings of a run, with ``reuse`` cleared. None: no such run, or nothing saved."""
     saved = None if run is None else store.read_yaml(run_folder(run, CONFIG))
     return None if saved is None else {**saved, "run": run, "store": store.uri, "reuse": None}
 
 
 def next_command(config: RunConfig, size: int, k: int) -> str:
-    """Twice the budget, all work taken over, and the same K, or the order would be another.
+    """The command that doubles the budget and takes over all work. K stays the same, since it changes the order.
 
     Args:
         size: images in the pool; k: clusters of this run.

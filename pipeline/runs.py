@@ -1,6 +1,6 @@
-"""What runs a store holds, how far each is, who builds on whom; and removing one with what is only its own.
+"""The runs of a store: their state, which builds on which, and removal of one.
 
-Everything is read from the store, without Ray: the settings that a run saved and what its stages published.
+Everything is read from the store, without Ray: the saved settings of a run and the results of its stages.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pipeline.run import ARRAYS, CONFIG, next_command, run_folder, saved_config
 from pipeline.storage import Location
 
 DELETED = "deleted.json"
-"""Marks a run that is gone but for stages that other runs build on."""
+"""Marks a deleted run of which some stages are kept, because other runs build on them."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,12 @@ class StageState:
 
     stage: str
     state: str
-    """finished, begun (at work, or broken off), or none."""
+    """finished, begun (running or interrupted), or none."""
     when: str | None = None
     """UTC, of the last file written; ISO 8601."""
     seconds: float | None = None
     run: str | None = None
-    """Whose files it uses: this run's, or those of the one that it was taken over from."""
+    """The run that holds its files: this one, or the one that it was taken over from."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class RunState:
 
     run: str
     state: str
-    """finished, or the first stage that is not."""
+    """finished, or the first unfinished stage."""
     when: str | None
     """UTC, of the last file written; ISO 8601."""
     images: int | None
@@ -51,12 +51,12 @@ class RunState:
     budget: int | None
     order: str | None
     bytes: int
-    """Below the run's own folder; pools are apart."""
+    """In the run's own folder. Pools are not counted."""
     builds_on: tuple[str, ...]
     needed_by: tuple[str, ...]
     """Runs that build on this one."""
     next: str
-    """The command that goes on."""
+    """The next command."""
     stages: tuple[StageState, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -66,19 +66,19 @@ class RunState:
 
 @dataclass(frozen=True)
 class Removal:
-    """What deleting a run takes away."""
+    """What deleting a run removes."""
 
     run: str
     folders: tuple[str, ...]
     """On the store, in the order of deletion."""
     kept: dict[str, tuple[str, ...]]
-    """Stages that stay, and the runs that build on each."""
+    """Folder of each stage that stays -> the runs that build on it."""
     files: int
     bytes: int
 
 
 def list_runs(store: Location) -> list[RunState]:
-    """Every run of the store, by name; runs that were deleted are left out."""
+    """Every run of the store except deleted ones, by name."""
     names = _names(store)
     uses = {name: _uses(store, name) for name in names}
     return [_state(store, name, uses) for name in names]
@@ -96,9 +96,9 @@ def run_state(store: Location, run: str) -> RunState:
 
 
 def removal_of(store: Location, run: str) -> Removal:
-    """What ``remove`` would take away: what no other run uses.
+    """What ``remove`` would delete: everything of the run that no other run uses.
 
-    That is the run's stages, its pool, and stages of runs that were deleted before and that only this one built on.
+    That is its stages, its pool, and stages of deleted runs on which only this one was built.
 
     Raises:
         InputError: there is no such run.
@@ -115,9 +115,9 @@ def removal_of(store: Location, run: str) -> Removal:
     ]
     needed = [_inputs(store, name) for name in others]
     unused = {*(_inputs(store, run) or ())}.difference(*(each or () for each in needed))
-    # A run that does not say what it was made of may be made of anything.
+    # If the inputs of any other run are unknown, it may use these.
     inputs = [] if None in needed else sorted(unused)
-    # Last stages first, so that a deletion that is broken off leaves a run that can go on.
+    # Last stages first, so that an interrupted deletion leaves a run that can be continued.
     order = {f"runs/{run}/{kind.stage}": place for place, kind in enumerate(STAGES)}
     going = sorted((each for each in own if each not in kept), key=lambda folder: -order.get(folder, len(order)))
     folders = (*going, *left, *inputs)
@@ -126,9 +126,9 @@ def removal_of(store: Location, run: str) -> Removal:
 
 
 def remove(store: Location, removal: Removal) -> None:
-    """Delete what ``removal_of`` found. Broken off, it can be asked for again."""
+    """Delete what ``removal_of`` found. After an interruption it can be called again."""
     for folder in removal.folders:
-        store.delete_file(f"{folder}/done.json")  # first: nobody may take half a stage for a whole one
+        store.delete_file(f"{folder}/done.json")  # first: a reader must not trust half a stage
         store.delete_folder(folder)
     if removal.kept:
         store.write_json(f"runs/{removal.run}/{DELETED}", {"kept": removal.kept})
@@ -145,7 +145,7 @@ def _names(store: Location) -> list[str]:
 
 
 def _deleted(store: Location, run: str) -> bool:
-    """A run of a deleted one's name that was begun since is not deleted."""
+    """A new run under a deleted run's name has settings again, so it does not count as deleted."""
     return store.is_file(run_folder(run, DELETED)) and not store.is_file(run_folder(run, CONFIG))
 
 
@@ -162,7 +162,7 @@ def _results(store: Location, run: str) -> Iterator[tuple[type[Published], Publi
 
 
 def _uses(store: Location, run: str) -> list[str]:
-    """Folders of stages that a run's results lie in, its own and others'."""
+    """Folders that hold the results of a run's stages: its own and those of other runs."""
     return [done.folder for _, done in _results(store, run) if done is not None]
 
 
@@ -175,7 +175,7 @@ def _run_of(folder: str) -> str:
 
 
 def _config(store: Location, run: str) -> RunConfig | None:
-    """None where it has none yet, or one that this version cannot read."""
+    """None: not saved yet, or not readable by this version."""
     try:
         saved = saved_config(store, run)
         return None if saved is None else override(RunConfig(), saved)
@@ -184,7 +184,7 @@ def _config(store: Location, run: str) -> RunConfig | None:
 
 
 def _inputs(store: Location, run: str) -> list[str] | None:
-    """Folders of the store that a run was made of: its pool, and an array that was given in Python; None: unknown."""
+    """Folders of a run's inputs: its pool, and an array given to ``hacon.select``. None: unknown."""
     config = _config(store, run)
     if config is None or not config.ingest.source:
         return None
@@ -240,7 +240,7 @@ def _stage(run: str, kind: type[Published], done: Published | None, files: list[
 
 
 def _when(files: list[tuple[str, int, int]]) -> str | None:
-    """Of the file that was written last."""
+    """When the newest file was written."""
     if not files:
         return None
     return datetime.fromtimestamp(max(time for _, _, time in files) / 1e9, UTC).isoformat(timespec="seconds")

@@ -1,7 +1,7 @@
 """pool + weights -> embeddings: Ray Data, Parquet to Parquet, through a pool of actors.
 
-On one machine without a GPU there is nothing to spread: the driver reads and maps, since it has loaded what other
-processes would each need ten seconds to load, and nothing is copied between processes.
+On one machine without a GPU there is nothing to spread, so the driver reads and maps. It has torch loaded already,
+which takes any other process ten seconds, and nothing is copied between processes.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from pipeline.storage import Location
 _FEWEST_ROWS = 1024
 """In a file, so that a small pool's features are one."""
 _FILE_BYTES = 512 << 20
-"""Of a file's features, at most: who writes one holds it whole."""
+"""Most bytes of features in one file. The process that writes a file holds all of it."""
 _FILES_TO_TELL = 50
-"""As many files at least as a large pool's features come in: progress is told by what is written."""
+"""Fewest files of a large pool's features. Progress is counted in written files."""
 
 
 def embed_pool(run: Run, pool: PoolManifest, trained: Trained, files: str) -> Embedded:
@@ -51,7 +51,7 @@ def embed_pool(run: Run, pool: PoolManifest, trained: Trained, files: str) -> Em
             _EmbedImages,
             fn_constructor_args=embedder,
             compute=ray.data.ActorPoolStrategy(size=workers),
-            # Without a GPU the actors ask for what readers ask for, so that Ray Data lets them read for themselves.
+            # Without a GPU the actors request the same resources as readers, so that Ray Data fuses reading into them.
             **({"num_gpus": 1} if gpus() else {}),
             batch_size=config.embed.batch_size,
             batch_format="pyarrow",
@@ -62,12 +62,12 @@ def embed_pool(run: Run, pool: PoolManifest, trained: Trained, files: str) -> Em
 
 
 def rows_of_a_file(most: int, size: int, dimensions: int) -> int:
-    """Rows of one file of features: ``most``, or fewer where N = ``size`` is small or D = ``dimensions`` large."""
+    """Rows of one file of features: ``most``, or fewer if N = ``size`` is small or D = ``dimensions`` is large."""
     return min(most, max(1, _FILE_BYTES // (4 * dimensions)), max(_FEWEST_ROWS, -(-size // _FILES_TO_TELL)))
 
 
 def _gathered(tables: Iterable[pa.Table], rows: int, dimensions: int) -> Iterator[pa.Table]:
-    """Tables of ``rows`` rows, the last of what is left; one is valid until the next is asked for.
+    """Tables of ``rows`` rows; the last has the remainder. A table is valid until the next is requested.
 
     Copied into one array, and let go before the next is asked for: as torch made them, small results lie scattered
     among a pass's large arrays, whose memory the next pass then cannot use again (14 MiB for each batch that was kept).
@@ -95,7 +95,7 @@ def _table(ids: Int64 | pa.ChunkedArray, features: Float32) -> pa.Table:
 
 
 def _write(batch: pa.Table, store: Location, folder: str) -> pa.Table:
-    """One file, named by a sample it holds: a task that Ray runs again writes the same one."""
+    """Write one file, named by a sample in it, so that a task that Ray repeats writes the same file."""
     ids = batch["sample_id"]
     store.write_table(f"{folder}/{ids[0].as_py():012d}.parquet", batch)
     return pa.table({"sample_id": ids})
@@ -105,7 +105,7 @@ class _EmbedImages:
     """One actor: loads the weights once, from the store, and maps batches."""
 
     def __init__(self, store: Location, weights: str, arch: str, shape: tuple[int, int, int]) -> None:
-        # Here, since only these actors need torch, and not the driver or those who read and write.
+        # Imported here: only these actors need torch, not the driver, readers or writers.
         import torch
         from safetensors.torch import load
 

@@ -1,6 +1,6 @@
-"""Reading embeddings back: a Ray Data stream; on one machine, where nothing is to be spread, straight from the files.
+"""Reading embeddings: as a Ray Data stream, or on one machine straight from the files.
 
-Apart from ``embedding``, which makes them, so that a process that reads them need not load torch.
+Separate from ``embedding``, which writes them, so that a process that reads them need not load torch.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def all_features(store: Location, embedded: Embedded) -> Float32:
 
 
 def features_in_id_order(stream: ray.data.Dataset, rows: int) -> Chunks:
-    """As many passes as wanted over chunks (rows, D) in id order; Ray holds them, on disk where memory is short.
+    """Repeatable passes over chunks (rows, D) in id order. Ray holds the chunks, on disk if memory is short.
 
     Raises:
-        RuntimeError: on a pass that does not bring the ids 0, 1, 2, ... : a row's place is all that says whose it is.
+        RuntimeError: a pass does not yield the ids 0, 1, 2, ...; only a row's position tells its sample.
     """
     stream.context.execution_options.preserve_order = True
     ordered = stream.sort("sample_id").materialize()
@@ -57,7 +57,7 @@ def features_in_id_order(stream: ray.data.Dataset, rows: int) -> Chunks:
 def features_of_samples(store: Location, embedded: Embedded, ids: Int64) -> Float32:
     """The features (n, D) of some samples, in the order of their ids (n,).
 
-    Reads all ids, and of the features only row groups that hold one of the samples.
+    Reads all ids, but only those row groups of features that hold one of the samples.
     """
     files, wanted = [name for name, _, _ in store.files(embedded.files)], pa.array(ids)
     if only_this_machine():

@@ -1,4 +1,4 @@
-"""A worker's failure, as the driver should raise it."""
+"""Turns a worker's failure into the error that the driver raises."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 
 def bad_input_as_itself(call: Callable[[], Result]) -> Result:
-    """``call``; bad input that a worker met is raised here as itself, without the worker's traceback."""
+    """Run ``call``. An InputError of a worker is raised as itself, without the worker's traceback."""
     try:
         return call()
     except (RayError, InputError) as error:
@@ -21,10 +21,10 @@ def bad_input_as_itself(call: Callable[[], Result]) -> Result:
 
 
 def bad_input(error: BaseException) -> InputError | None:
-    """The bad input that a failure comes from, if it does."""
+    """The InputError that caused a failure, or None."""
     chain: list[BaseException | None] = [error]
     for each in chain:
-        if type(each) is InputError:  # Ray's own wrapping is one of these too, with a traceback for a message
+        if type(each) is InputError:  # not a subclass: Ray's wrapper is one, with a traceback as its message
             return each
         if each is not None:
             # Ray's causes, Python's, and those of Ray Train's workers.

@@ -1,4 +1,4 @@
-"""Watching a Ray Data job from the driver: how far it is, in our own lines."""
+"""Progress of a Ray Data job, reported by the driver."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pipeline.progress import Progress
 
 
 def follow(dataset: ray.data.Dataset, what: str, rows: int, say: Callable[[str], None]) -> None:
-    """Run it to its end and say how far it is.
+    """Run the job to its end and report progress.
 
     Args:
-        rows: that it will have in all.
+        rows: its total number of rows.
     """
     deque(blocks(dataset, what, rows, say), maxlen=0)
 
@@ -24,7 +24,7 @@ def follow(dataset: ray.data.Dataset, what: str, rows: int, say: Callable[[str],
 def blocks(
     dataset: ray.data.Dataset, what: str, rows: int, say: Callable[[str], None]
 ) -> Iterator[ray.ObjectRef[pa.Table]]:
-    """As ``follow``, with references to its blocks, each of which stays in Ray's object store while it is kept."""
+    """As ``follow``, but yields references to its blocks. A block stays in Ray's object store while referenced."""
     progress = Progress(what, rows, say)
     for bundle in dataset.iter_internal_ref_bundles():
         yield from bundle.block_refs

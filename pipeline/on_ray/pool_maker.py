@@ -1,8 +1,8 @@
-"""A pool made by Ray Data: images are read by many tasks, and written by many.
+"""Makes a pool with Ray Data: many tasks read images, and many tasks write them.
 
 The driver handles numbers only: the listing and the labels stay in Ray's object store, the pixels on the
 store. One task lists (``_survey``), many stage pieces (``_Stage``), one assigns ids (``_settle``),
-many write the pool's files (``_Write``); what they do is said in ``pipeline.data``.
+many write the pool's files (``_Write``); ``pipeline.data`` describes what they do.
 """
 
 from __future__ import annotations

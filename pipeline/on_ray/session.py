@@ -19,22 +19,22 @@ from pipeline.progress import silent
 from pipeline.storage import Location
 
 AUTOSCALED_GPUS = "autoscaled_gpus"
-"""The head's resource in cluster.yaml that tells of GPU nodes which start at none: Ray itself does not."""
+"""The head's resource in cluster.yaml that announces GPU nodes of which none has started. Ray does not say so."""
 
 _QUIET = {"RAY_DATA_DISABLE_PROGRESS_BARS": "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-"""Our own lines say how far a stage is; Ray's bars, of many processes at once, would bury them."""
+"""Our log lines report progress. Ray's progress bars, from many processes at once, would bury them."""
 
 
 @contextmanager
 def ray_session(say: Callable[[str], None], store: Location | None = None) -> Iterator[None]:
-    """Ray for the time of the block; a Ray that runs already is joined and left running.
+    """Ray for the duration of the block. A running Ray is joined and left running.
 
     Under ``ray job submit`` (or with RAY_ADDRESS set) that is the cluster; otherwise an embedded one
     with this machine's cores, no dashboard and no telemetry. Token authentication is Ray's own setting
     and stays as it is.
 
     Args:
-        store: what the block works on; every node has to see it.
+        store: the block's store. Every node must see it.
 
     Raises:
         InputError: one does not.
@@ -66,7 +66,7 @@ def ray_session(say: Callable[[str], None], store: Location | None = None) -> It
 
 
 def _check_seen_everywhere(store: Location, say: Callable[[str], None]) -> None:
-    """Raise InputError where a store that is a directory is not the same one on every node."""
+    """Raise InputError if the store is a directory that some node does not share."""
     if ray.cluster_resources().get(AUTOSCALED_GPUS):
         say(f"the store '{store.show()}' is a directory, which nodes that start later must see too; --store takes S3")
     nodes = [node for node in ray.nodes() if node["Alive"]]
@@ -92,7 +92,7 @@ def _sees(store: Location, name: str) -> bool:
 
 
 def quieten() -> None:
-    """Only warnings and worse from Ray's libraries in this process; every process that runs them has its own say."""
+    """Show only warnings and errors of Ray's libraries. Every process that runs them must call this."""
     for library in ("ray.data", "ray.train"):
         logging.getLogger(library).setLevel(logging.WARNING)
     logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # that there are no bars: we know
@@ -102,9 +102,9 @@ def _embedded() -> dict[str, Any]:
     """Arguments of an embedded Ray. Its processes inherit this one's environment."""
     os.environ.update(_QUIET)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # One machine is not preempted.
+    # A single machine is not preempted.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
-    # A process takes seconds to import what it needs: keep those that are idle for the next stage.
+    # A process takes seconds to import its libraries, so idle ones are kept for the next stage.
     os.environ.setdefault("RAY_num_workers_soft_limit", "8")
     os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "120000")
     # Two logical CPUs at least, so that reading and computing never wait for each other's slot.
@@ -113,7 +113,7 @@ def _embedded() -> dict[str, Any]:
 
 
 def gpus() -> int:
-    """GPUs that a stage can count on: those in the cluster, or those that its autoscaler may bring."""
+    """GPUs that a stage can rely on: those in the cluster, or those that its autoscaler can start."""
     have = ray.cluster_resources()
     return int(max(have.get("GPU", 0), have.get(AUTOSCALED_GPUS, 0)))
 
@@ -129,7 +129,7 @@ def cpus() -> float:
 
 
 def only_this_machine() -> bool:
-    """Whether all there is, is the CPU of the one machine that this process runs on."""
+    """Whether Ray has only this machine, without a GPU."""
     return gpus() == 0 and sum(node["Alive"] for node in ray.nodes()) == 1 and ray.cluster_resources().get("CPU", 0) > 0
 
 

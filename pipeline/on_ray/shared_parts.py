@@ -1,4 +1,4 @@
-"""What trials share, each computed once: which parts a grid of trials needs, and the Ray tasks that make them.
+"""Parts that trials share, each computed once: which ones trials need, and the Ray tasks that make them.
 
 A part is a stage of its own on the store, ``runs/<run>/evaluation/<part>``, of one safetensors file; as many are made
 at once as the cluster has room for.
@@ -33,7 +33,7 @@ from pipeline.select.fresh_clusters import MOST_CLUSTERS
 
 @dataclass(frozen=True)
 class Part:
-    """One part: its name, the function that makes it, and what decides its content beside the inputs."""
+    """One part: its name, the function that makes it, and the settings that decide its content."""
 
     name: str
     make: Callable[[Opened], make.Made]
@@ -41,11 +41,11 @@ class Part:
     after: tuple[str, ...] = ()
     """Parts that it is made of."""
     gpu: bool = False
-    """Whether a GPU makes it faster."""
+    """Whether a GPU speeds it up."""
 
 
 def parts_of(evaluation: Evaluation, specs: Iterable[TrialSpec], orders: Mapping[str, Int64]) -> list[Part]:
-    """The parts that trials need, each once, those that others are made of before them.
+    """The parts that trials need, each once. A part comes after those that it is made of.
 
     Args:
         orders: published orders by name.
@@ -59,9 +59,9 @@ def parts_of(evaluation: Evaluation, specs: Iterable[TrialSpec], orders: Mapping
 
 
 def make_parts(evaluation: Evaluation, parts: Sequence[Part], say: Callable[[str], None]) -> dict[str, str]:
-    """Make what is not there yet, side by side. Ray is running.
+    """Make the missing parts in parallel. Ray is running.
 
-    A part that cannot be made is reported. Trials that need it will fail, the others go on.
+    A part that cannot be made is reported. Trials that need it fail; the others go on.
 
     Returns:
         The error by the name of each part that could not be made.
@@ -98,7 +98,7 @@ def make_parts(evaluation: Evaluation, parts: Sequence[Part], say: Callable[[str
 
 
 def claim_part(evaluation: Evaluation, part: Part) -> None:
-    """Raise InputError where the part was begun with other settings."""
+    """Raise InputError if the part was begun with other settings."""
     stage = _stage(evaluation, part)
     claim(stage.store, stage.folder, stage.settings, stage.remedy)
 
@@ -110,7 +110,7 @@ def orders_part(orders: Mapping[str, Int64]) -> Part:
 
 
 def fresh_clusters(given: Opened, k: int, seed: int) -> KMeansResult:
-    """The K-means that a strategy makes for its budget: the store's, or made now and left there for others."""
+    """The K-means of a strategy for its budget: read from the store, or made now and kept there."""
     part = _fresh_clusters(k, seed)
     done = _keep(given, part)
     assert done.inertia is not None and done.backend is not None and done.reason is not None
@@ -169,7 +169,7 @@ def _scores(evaluation: Evaluation, seed: int, views: bool) -> Part:
 
 
 def _network(evaluation: Evaluation) -> dict[str, Any]:
-    """What decides the training of a network."""
+    """The settings that decide the training of a network."""
     if evaluation.on_features:
         return {}
     return {"network": evaluation.network, "imagenet_weights": evaluation.imagenet_weights}
@@ -192,7 +192,7 @@ def _keep(given: Opened, part: Part) -> SharedPart:
         given.evaluation.store.write_bytes(f"{files}/{ARRAYS}", save(contiguous))
         return facts
 
-    return _stage(given.evaluation, part).run(work, silent)  # that hundreds of parts were kept is no news
+    return _stage(given.evaluation, part).run(work, silent)  # hundreds of lines that say "kept" would help nobody
 
 
 def _stage(evaluation: Evaluation, part: Part) -> Stage[SharedPart]:

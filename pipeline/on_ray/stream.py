@@ -30,9 +30,9 @@ from pipeline.data.sampler import Sampler, Step
 from pipeline.storage import Location
 
 BYTES_PER_READ = 64 << 20
-"""Of one task's images, whatever their size."""
+"""Size of one task's images, in bytes."""
 WINDOWS_HELD = 3
-"""At a time: two that a batch lies in (more, where it is larger than one), and the next."""
+"""Windows held at a time: two that a batch spans (more if it is larger than a window), and the next."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Window:
 
 
 class StreamedPixels:
-    """The images a worker needs, arriving in the order in which the sampler asks for them.
+    """The images that a worker needs, in the order in which the sampler asks for them.
 
     Args:
         first_epoch, epochs: what is left to train.
@@ -102,7 +102,7 @@ class StreamedPixels:
         return first, second
 
     def close(self) -> None:
-        """Read no further, and wait until that is so: Ray may go then.
+        """Stop reading and wait until it has stopped. Ray may then be shut down.
 
         Ray Data's own threads end with the generator that holds its iterator, which mostly waits at a ``yield``. Left
         running, they would ask a Ray that is gone, and so start another.
@@ -112,7 +112,7 @@ class StreamedPixels:
         self._coming.close()
 
     def _advance(self, step: Step) -> None:
-        """Hold the windows that a batch lies in, and no others."""
+        """Hold only the windows that a batch spans."""
         if step.index == 0:
             self._windows.clear()
         while not self._windows or self._windows[-1].number < step.window[-1]:
@@ -137,7 +137,7 @@ class StreamedPixels:
         most = max(1, BYTES_PER_READ // math.prod(self._shape))
         # A reader of their own: it travels with every task, and this one may know all row groups of the pool.
         reader = PoolReader(self._store, self._manifest)
-        # Not from_arrow: its tasks want a whole CPU each, which workers may have left none of, and would wait for ever.
+        # Not from_arrow: its tasks need a whole CPU each. Workers may have left none, and the tasks would wait forever.
         stream = ray.data.from_blocks(
             [each for share in shares for each in requests(self._reader, share.ids, most)]
         ).map_batches(read_images, fn_args=(reader,), batch_size=None, batch_format="pyarrow", num_cpus=0.25)
@@ -154,7 +154,7 @@ class StreamedPixels:
                 images[arrived : arrived + len(part)] = part
                 arrived += len(part)
             if number + 1 == len(shares):
-                # Read to its very end, or Ray Data takes it for abandoned and complains at shutdown.
+                # Read to the end, or Ray Data thinks it abandoned and warns at shutdown.
                 assert next(batches, None) is None
             yield Window(number, share, images)
 
@@ -163,11 +163,11 @@ def read_for_training(stream: ray.data.Dataset) -> None:
     """Set how Ray Data goes about a worker's stream: in order, beside those of the other workers, with long pauses."""
     options = stream.context.execution_options
     options.preserve_order = True
-    # Each takes half of all there is for its own else, and what they read ahead together is spilled to disk.
+    # Otherwise each stream claims half of all resources, and together they spill what they read ahead to disk.
     all_there_is = ray.cluster_resources().get("object_store_memory", 0)
     options.resource_limits = ray.data.ExecutionResources(object_store_memory=all_there_is / 2 / dist.world_size())
     stream.context.enable_progress_bars = False
-    stream.context.execution_no_progress_timeout_s = -1  # it pauses while a window trains, which may take hours
+    stream.context.execution_no_progress_timeout_s = -1  # it pauses while a window is trained on, perhaps for hours
 
 
 def requests(reader: PoolReader, ids: Int64, most: int) -> list[pa.Table]:
@@ -183,7 +183,7 @@ def requests(reader: PoolReader, ids: Int64, most: int) -> list[pa.Table]:
     cuts = np.unique(starts[wanted.clip(max=len(starts) - 1)])
     tasks = []
     for part in np.split(ids, cuts):
-        # Where row groups overlap, or no footer says what they hold, there is nothing to cut between.
+        # If row groups overlap, or footers do not say what they hold, there is no place to cut.
         uncut = len(part) > 2 * most and len(reader.row_groups_with(part)) > 2
         for some in np.split(part, range(most, len(part), most)) if uncut else [part]:
             holding = [asdict(group) for group in reader.row_groups_with(some)]

@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 
 
 def where_the_gpu_is(work: Callable[..., Result], *arguments: Any, gpu: bool) -> Result:
-    """``work(*arguments)``: in this process where there is only this machine; else as a task.
+    """Call ``work(*arguments)``: in this process if there is only this machine, else as a Ray task.
 
     A task runs where the GPU is, not where the job was submitted.
 

@@ -1,8 +1,8 @@
 """pool -> weights and confidence, with Ray Train: what the driver does.
 
 Ray Train starts the workers. On one machine with one worker it runs the loop in this process (its local mode), which
-saves half a minute of starting processes. A worker's part, and the checkpoint on the store from which all of
-them resume, is ``training_worker``.
+saves half a minute of starting processes. ``training_worker`` has the worker's part, and the checkpoint on the store
+from which all workers resume.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from pipeline.results import CHECKPOINT, HISTORY, KEPT, Trained
 from pipeline.storage import Location
 
 WORKER_CPUS = 0.5
-"""Logical. A worker sets its own threads; tasks that read for it must always find a slot."""
+"""Logical CPUs of a worker, which sets its own number of threads. Tasks that read for it must always find a slot."""
 _FAILURES = 3
 """In a row, without a checkpoint between them; one more ends the job. Ray Train counts over the whole training and does
 not begin again, so that a night's fourth lost spot node would end it."""
 
 
 def train(plan: WorkerPlan, workers: int, notes: list[str], say: Callable[[str], None]) -> Trained:
-    """Train from the last checkpoint to the end, through workers and nodes that are lost.
+    """Train from the last checkpoint to the end. Lost workers and nodes are replaced.
 
     Raises:
         InputError: bad input that a worker met.
     """
-    # Here, since it loads torch, which the other stages' drivers do without.
+    # Imported here: it loads torch, which the drivers of other stages do not need.
     from ray.train import TrainingFailedError
 
     store, task = plan.store, plan.task
@@ -82,12 +82,12 @@ def _fit(plan: WorkerPlan, workers: int, say: Callable[[str], None]) -> None:
 
 
 def drop_checkpoint(store: Location, folder: str) -> None:
-    """Delete what a finished training would have gone on from; ``folder`` is its stage's."""
+    """Delete the checkpoint of a finished training. ``folder`` is that of its stage."""
     store.delete_file(f"{folder}/{CHECKPOINT}")
 
 
 def _checkpointed(plan: WorkerPlan) -> int | None:
-    """When the last checkpoint was written, if there is one."""
+    """When the last checkpoint was written; None: there is none."""
     times = [time for name, _, time in plan.store.files(plan.folder) if name == CHECKPOINT]
     return times[0] if times else None
 

@@ -30,7 +30,7 @@ from pipeline.results import CHECKPOINT, CONFIDENCE, HISTORY, KEPT, WEIGHTS
 
 
 def train(plan: WorkerPlan, say: Callable[[str], None] | None = None) -> None:
-    """Train from the last checkpoint to the end; the first worker writes what later stages read.
+    """Train from the last checkpoint to the end. The first worker writes the files for later stages.
 
     Args:
         say: of the driver, where this is its process; else Ray carries what is printed to it.
@@ -47,10 +47,10 @@ def train(plan: WorkerPlan, say: Callable[[str], None] | None = None) -> None:
 
 
 class _StoreContext:
-    """The training loop's surroundings: the device that Ray Train gives, one checkpoint on the store.
+    """The training loop's environment: the device from Ray Train, and one checkpoint on the store.
 
-    The checkpoint is ours, not Ray Train's, which keeps none where the loop runs in the driver: so a run
-    goes on from it however it is started again, with any number of workers.
+    The checkpoint is ours. Ray Train keeps none if the loop runs in the driver. So a run resumes from it with any
+    number of workers.
     """
 
     def __init__(self, plan: WorkerPlan, say: Callable[[str], None]) -> None:
@@ -77,7 +77,7 @@ class _StoreContext:
             return Checkpoint.load(path)
 
     def report(self, metrics: Mapping[str, Any], checkpoint: Checkpoint | None) -> None:
-        """The first worker's checkpoint takes the place of the last one; the metrics go to Ray Train."""
+        """Replace the last checkpoint with the first worker's, and pass the metrics to Ray Train."""
         if checkpoint is not None and dist.rank() == 0:
             self._writer.write(checkpoint)
         ray.train.report(dict(metrics))
@@ -85,18 +85,18 @@ class _StoreContext:
         self.say(f"pretrain epoch {metrics['epoch']}: loss {loss:.3f}, {speed:.0f} pairs/s")
 
     def finish(self) -> None:
-        """Wait for the last checkpoint."""
+        """Wait until the last checkpoint is written."""
         self._writer.finish()
 
     def say(self, text: str) -> None:
-        """The first worker speaks."""
+        """Log a line; only the first worker does."""
         if dist.rank() == 0:
             self._say(text)
 
 
 @contextlib.contextmanager
 def _pixels(plan: WorkerPlan, context: _StoreContext) -> Iterator[Pixels]:
-    """Fits in memory, everywhere: keep it on the device. Does not fit: stream it."""
+    """Keep the pool on the device if it fits in every worker's memory; else stream it."""
     manifest, task = plan.manifest, plan.task
     shape = (manifest.size, manifest.height, manifest.width, manifest.channels)
     need = math.prod(shape)
@@ -114,7 +114,7 @@ def _pixels(plan: WorkerPlan, context: _StoreContext) -> Iterator[Pixels]:
     held = WINDOWS_HELD * min(need, task.window * math.prod(shape[1:])) // dist.world_size()
     # On a CPU a pool of few windows would take as much memory, or more, as a stream.
     saves = limit is not None or context.device.type == "cuda" or held < need
-    # All alike: who keeps the pool sends no images, and who streams it waits for them.
+    # All workers alike: one that keeps the pool sends no images, and one that streams it would wait for them.
     if dist.everywhere(need <= room or not saves, context.device):
         context.say(f"pool kept in memory: {facts}{'' if need <= room else '; to stream it would take as much'}")
         yield ResidentPixels.of_parts(PoolReader(plan.store, manifest).row_groups(), shape, context.device)
@@ -131,7 +131,7 @@ def _pixels(plan: WorkerPlan, context: _StoreContext) -> Iterator[Pixels]:
 
 
 def _keep(final: Checkpoint, plan: WorkerPlan) -> None:
-    """Write what later stages read: the encoder, the confidence table, the history."""
+    """Write the files for later stages: the encoder, the confidence table, the history."""
     store, files, task = plan.store, plan.files, plan.task
     encoder = encoder_weights(final)
     weights = save({name: tensor.cpu().contiguous() for name, tensor in encoder.items()})

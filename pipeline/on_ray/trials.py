@@ -1,7 +1,7 @@
 """Trials on Ray Tune: a search space of trial names, one plain function, one small file on the store for each result.
 
-Tune schedules, shares out CPUs and GPUs, and restarts a trial whose worker died. It keeps nothing that we need: the
-rows on the store say what is done. So an interrupted search goes on with what is left, and Tune's folder is temporary.
+Tune schedules trials, assigns CPUs and GPUs, and restarts a trial whose worker died. The rows on the store say what
+is done. So an interrupted search resumes with the missing trials, and Tune's folder is temporary.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from pipeline.select import find
 from pipeline.storage import Location
 
 _PART = "shared part "
-"""Begins the name of what failed there and is no trial."""
+"""Prefix of a failed shared part's name among failed trials."""
 _WORKER_DEATHS = 2
-"""After one more a trial counts as failed: its worker was killed, or it takes more memory than there is."""
+"""Restarts of a trial after its worker was lost, as when memory runs out. After one more loss it counts as failed."""
 _TUNE = {
     # A row of ours is all that is kept of a trial. 300 trials of nothing on two cores: 39 ms each with Tune's own
     # files, 20 ms without (and 3.6 s with a new process for each, see reuse_actors).
@@ -55,7 +55,7 @@ _TUNE = {
 
 
 class Result(Protocol):
-    """What a trial gives."""
+    """The result of a trial."""
 
     def to_row(self) -> dict[str, Any]:
         """Flat and JSON-ready."""
@@ -73,13 +73,13 @@ class Trials:
     run: Callable[[Any, EvaluationData, Parts, Resources], Result]
     """A module's function: also what a test calls without Ray."""
     choices: Callable[[Any], list[TrialSpec]]
-    """Spec -> the queries that its trial makes, which say what it needs of the shared parts."""
+    """Spec -> the queries that its trial makes. They tell which shared parts it needs."""
 
 
 def run_missing(
     trials: Trials, orders: Mapping[str, Int64], settings: TrialsConfig, say: Callable[[str], None]
 ) -> dict[str, str]:
-    """Make the shared parts and run the trials whose rows are not there.
+    """Make the shared parts and run the trials that have no rows yet.
 
     Args:
         orders: published orders by name.
@@ -109,7 +109,7 @@ def run_missing(
 
 
 def rows_of(trials: Trials) -> list[dict[str, Any]]:
-    """All rows that are there, sorted by the trial's name; those of earlier calls with other grids among them."""
+    """All rows on the store, including those of earlier calls, sorted by the trial's name."""
     return rows_in(trials.evaluation.store, trials.folder)
 
 
@@ -130,7 +130,7 @@ def _tune(
             tune.with_resources(tune.with_parameters(_trial, trials=trials, share=share), share),
             param_space={"trial": tune.grid_search(names)},
             tune_config=tune.TuneConfig(
-                reuse_actors=True,  # a worker keeps what it has imported and read
+                reuse_actors=True,  # a worker keeps its imports and data
                 max_concurrent_trials=settings.parallel,
                 trial_name_creator=_name,
                 trial_dirname_creator=_name,
@@ -151,7 +151,7 @@ def _record(store: Location, file: str, others: dict[str, str], failed: dict[str
 
 
 def _trial(config: dict[str, Any], trials: Trials, share: dict[str, float]) -> dict[str, Any]:
-    """One trial, in a worker. What goes wrong in it is its result: only a worker's death makes Tune try again."""
+    """Run one trial in a worker. An exception is its result; Tune retries only if the worker dies."""
     quieten()
     name = config["trial"]
     threads = max(1, int(share["cpu"]))
@@ -186,7 +186,7 @@ def _share(settings: TrialsConfig) -> dict[str, float]:
     """A trial's CPUs and GPUs.
 
     Raises:
-        InputError: more than there is: Tune would wait for it without a word.
+        InputError: more than the cluster has. Tune would wait for it silently.
     """
     wanted, have = settings.gpus, ray.cluster_resources().get("CPU", 0)
     if wanted is None:
@@ -206,7 +206,7 @@ def _name(trial: Any) -> str:
 
 @contextmanager
 def _quiet_tune() -> Iterator[None]:
-    """Tune's settings, for the time of the block."""
+    """Tune's settings for the duration of the block."""
     before = {name: os.environ.get(name) for name in _TUNE}
     os.environ.update(_TUNE)
     log = logging.getLogger("ray.tune")
@@ -225,7 +225,7 @@ def _quiet_tune() -> Iterator[None]:
 
 
 class _Watch(tune.Callback):  # type: ignore[misc]  # Ray's hints are not followed
-    """Says how far it is, and writes down what failed."""
+    """Reports progress and records failures."""
 
     def __init__(
         self, record: Callable[[dict[str, str]], None], trials: int, done: int, say: Callable[[str], None]
@@ -237,7 +237,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray's hints are not follow
         self.failed: dict[str, str] = {}
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial came to its end, well or not."""
+        """A trial ended, with a row or an error."""
         self._end(trials, trial, trial.last_result.get("failed", ""))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -253,7 +253,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray's hints are not follow
             self.failed[trial.config["trial"]] = error
             self._record(self.failed)
         self._done, self._left = self._done + 1, self._left - 1
-        if self._progress is None:  # workers have started: that took longer than a trial, and would spoil the forecast
+        if self._progress is None:  # starting workers takes longer than a trial and would spoil the forecast
             self._progress = Progress("trials", self._done + self._left, self._say, self._done)
             return
         # What waits takes this one's place at once.

@@ -1,1 +1,1 @@
-"""What a run does: one file a stage, inputs from the store, a typed result back to it."""
+"""What a run does: one file a stage. Inputs come from the store; a typed result goes back to it."""

@@ -29,14 +29,14 @@ TITLES = {
     "entropy": "Entropy of the query's classes, bits",
 }
 _TABLES = {"auc": 1, "covered": 6}
-"""Figure -> the paper's table of it; of AUC on CIFAR-10-LT that is Table 7."""
+"""Figure -> number of the paper's table. For AUC on CIFAR-10-LT it is Table 7."""
 
 
 def benchmark(run: Run) -> Outcome:
-    """Run what is not there of the benchmark that ``config`` asks for, and make the tables of all that is there.
+    """Run the missing trials of the configured benchmark, then make the tables of all finished trials.
 
     Raises:
-        InputError: settings that cannot be, or results of other inputs in the same place.
+        InputError: impossible settings, or results of other inputs in the same folder.
     """
     config, store = run.config, run.store
     settings = config.benchmark
@@ -45,7 +45,7 @@ def benchmark(run: Run) -> Outcome:
     specs = {spec.id: spec for spec in benchmark_specs(config, pool, orders)}
     folder = run.folder("benchmark")
     claim_folder(evaluation, folder)
-    # What is not given anew is as it was when this run's benchmark was last called.
+    # Said in full, since settings that are not given again are those of the last call.
     budgets, uniform = ", ".join(map(str, settings.budgets)), f"uniform {settings.uniform}"
     run.log(f"{len(specs)} trials of classifier {settings.classifier}: {_counted(specs)}, budgets {budgets}, {uniform}")
     trials = Trials(evaluation, run.folder(TRIALS), specs, run_trial, choices=_only_itself)
@@ -57,17 +57,18 @@ def benchmark(run: Run) -> Outcome:
 
 
 def write_tables(store: Location, folder: str, rows: list[dict[str, Any]], dataset: str | None) -> None:
-    """trials.parquet, a table a figure as Markdown (each classifier by itself) and CSV, annotation saved, and HaCon
-    against the others.
+    """Write trials.parquet, one table a figure as Markdown and CSV, annotation saved, and HaCon against the others.
+
+    The Markdown has one table for each classifier.
 
     Args:
-        dataset: whose numbers of the paper are set beside ours.
+        dataset: the data set whose numbers in the paper are set beside ours.
     """
     store.write_table(f"{folder}/{ROWS}", pa.Table.from_pylist(rows))
     results = [TrialResult.from_row(row) for row in rows]
     for figure in FIGURES:
         table = 7 if (figure, dataset) == ("auc", "cifar10-lt") else _TABLES.get(figure)
-        if figure in ("covered", "entropy"):  # of the query, whatever learned from it
+        if figure in ("covered", "entropy"):  # depends on the query only, not on the classifier
             made = [strategy_table(TITLES[figure], cells(one_a_query(results), figure, table, dataset))]
         else:
             made = [

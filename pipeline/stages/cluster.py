@@ -1,4 +1,4 @@
-"""features -> K clusters. The features arrive as a Ray Data stream; cuML gets a GPU where there is one."""
+"""features -> K clusters. Features arrive as a Ray Data stream. cuML gets a GPU if there is one."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from pipeline.run import Run
 from pipeline.storage import Location
 
 HELD_BYTES = 4 << 30
-"""Features up to this size are one array in memory; more pass as a stream, where the backend can take one."""
+"""Features up to this size are one array in memory. Larger ones are streamed if the backend can take a stream."""
 CHUNK_BYTES = 64 << 20
-"""Of the stream that K-means reads at once: it holds two of them, and blocks that wait for a core."""
+"""Size of a chunk of the stream. K-means holds two chunks, and blocks that wait for a core."""
 
 
 def clusters_for(config: RunConfig, size: int) -> int:
     """K: the setting; else 30 where the budget is 30 or more; else the budget.
 
     Raises:
-        InputError: no way to know, or more clusters than images.
+        InputError: neither K nor a budget is given, or K is above the number of images.
     """
     k = config.cluster.k
     if k is None:
@@ -42,9 +42,9 @@ def clusters_for(config: RunConfig, size: int) -> int:
 
 
 def check_backend(run: Run) -> None:
-    """Raise InputError where cuML is asked for and no GPU is in the cluster: called before hours of training."""
+    """Raise InputError if cuML is asked for and the cluster has no GPU. Called before hours of training."""
     if run.config.cluster.backend == "cuml" and not gpus():
-        choose_backend("cuml")  # where cuML is missing on this machine too, that is the clearer word
+        choose_backend("cuml")  # if cuML is missing too, its error is clearer
         raise InputError("cluster.backend=cuml needs a GPU in the cluster, and it has none; use auto or sklearn.")
 
 
@@ -70,7 +70,7 @@ def cluster_stage(run: Run, embedded: Embedded) -> Stage[Clustered]:
 
 
 def read_clustering(store: Location, clustered: Clustered) -> Clustering:
-    """What the cluster stage left, in id order."""
+    """The result of the cluster stage, in id order."""
     table = by_sample_id(store.read_table(clustered.clusters_file))
     centroids = store.read_table(clustered.centroids_file)["centroid"].to_pylist()
     return Clustering(
@@ -94,7 +94,7 @@ def _cluster(store: Location, embedded: Embedded, settings: ClusterConfig, k: in
 
 
 def _kmeans(store: Location, embedded: Embedded, settings: ClusterConfig, k: int, seed: int) -> KMeansResult:
-    """Features in memory; large ones, where the backend takes a stream, chunk by chunk: with the same result."""
+    """K-means in memory, or chunk by chunk if the features are large and the backend can. The result is the same."""
     why = None
     if settings.space == "features" and embedded.size > settings.sample_above:
         why = why_streamed(4 * embedded.size * embedded.dimensions, settings.backend)
@@ -117,12 +117,12 @@ def _kmeans(store: Location, embedded: Embedded, settings: ClusterConfig, k: int
 
 
 def why_streamed(need: int, backend: str) -> str | None:
-    """Why so many bytes of features pass as a stream; None where they are held."""
+    """Why ``need`` bytes of features are streamed, in words. None: they are held in memory."""
     chosen, free = choose_backend(backend).backend, free_memory()
     if chosen == "sklearn" and need > HELD_BYTES:
         return f"{need / 2**30:,.1f} GiB of features come as a stream"
     if chosen == "cuml" and backend == "auto" and need > free / 2:
-        # cuML's input may be larger than the GPU, but this machine has to hold it.
+        # cuML's input may exceed the GPU's memory, but it must fit in this machine's.
         return (
             f"cluster.backend=auto, and {need / 2**30:,.1f} GiB of features, which cuML would have held at once, are "
             f"more than half of the {free / 2**30:,.1f} GiB that are free"

@@ -20,10 +20,10 @@ TABLE = "curves.parquet"
 
 
 def cycles(run: Run) -> Outcome:
-    """Run what is not there of the curves that ``config`` asks for, and make the tables of all that is there.
+    """Run the missing curves of the configured cycles, then make the tables of all finished curves.
 
     Raises:
-        InputError: settings that cannot be, or results of other inputs in the same place.
+        InputError: impossible settings, or results of other inputs in the same folder.
     """
     config, store = run.config, run.store
     settings = config.cycles

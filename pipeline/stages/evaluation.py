@@ -1,4 +1,4 @@
-"""What a benchmark and active-learning cycles have in common."""
+"""Shared by the benchmark and the active-learning cycles."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from pipeline.storage import Location
 
 @dataclass(frozen=True)
 class Outcome:
-    """What trials left."""
+    """The outcome of a benchmark or of cycles."""
 
     folder: str
     trials: int
-    """Rows on the store, those of earlier calls among them."""
+    """Rows on the store, including those of earlier calls."""
     failed: dict[str, str]
-    """Error by trial, of this call."""
+    """Trial -> its error in this call."""
 
 
 def evaluation_of_run(run: Run, settings: TrialsConfig) -> tuple[Evaluation, PoolManifest]:
     """What trials work on.
 
     Raises:
-        InputError: a stage that is not finished; what else ``evaluation_of`` refuses.
+        InputError: a stage is not finished, or ``evaluation_of`` refuses.
     """
     trained, _ = required(run, Trained), required(run, Embedded)
     pool = ingested(run)

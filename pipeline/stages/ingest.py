@@ -19,14 +19,14 @@ from pipeline.storage import Location
 def ingest(run: Run) -> PoolManifest:
     """Make the pool that the settings describe, unless it is there already. Ray is running.
 
-    Files of the pool lie in ``manifest.folder``, a folder of this attempt's own below ``pools/<pool>``. So a job that
-    was killed, or came second, leaves nothing that anybody reads.
+    The files are in ``manifest.folder``, which belongs to this attempt alone. So a job that was killed, or finished
+    second, leaves nothing that anybody reads.
 
-    A run that takes over another's stages (``config.reuse``) takes over the pool too, though images have come since:
-    the order that it goes on with is one of that pool.
+    A run that takes over another's stages (``config.reuse``) takes over its pool too, even if the source has new images
+    by now: the order that it continues is an order of that pool.
 
     Raises:
-        InputError: no such source, nothing usable in it, or the pool's name is taken by another one.
+        InputError: no such source, nothing usable in it, or another pool has this name.
     """
     config, store = run.config, run.store
     settings = checked(config.ingest)
@@ -48,7 +48,7 @@ def ingest(run: Run) -> PoolManifest:
 
 
 def ingested(run: Run) -> PoolManifest:
-    """The pool that ``ingest`` left, without another look at its source.
+    """The pool that ``ingest`` made. The source is not read again.
 
     Raises:
         InputError: there is none.
@@ -63,14 +63,14 @@ def ingested(run: Run) -> PoolManifest:
 
 
 def _has_changed(store: Location, folder: str, deciding: dict[str, Any]) -> bool:
-    """Whether there is a pool of the same settings, made when the source was another."""
+    """Whether there is a pool of the same settings, made from another state of the source."""
     before = store.read_json(f"{folder}/settings.json")
     same = before is not None and {**before, "source_state": None} == {**deciding, "source_state": None}
     return same and before != deciding and finished(store, folder, Ingested) is not None
 
 
 def _deciding(config: RunConfig, state: str) -> dict[str, Any]:
-    """What decides the pool's content. A table of labels does by its content, which is in the source's ``state``."""
+    """What decides the pool's content. The content of a labels table is part of the source's ``state``."""
     deciding = {**decisive(config, "ingest"), "source_state": state}
     if config.ingest.labels in (None, "folder"):
         return {**deciding, "key_column": None, "label_column": None}

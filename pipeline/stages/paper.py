@@ -1,4 +1,4 @@
-"""What a run's stages, benchmark and cycles left -> one page with the paper's tables and figures."""
+"""Results of a run's stages, benchmark and cycles -> one page with the paper's tables and figures."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ PAPER_PAGE = "report/paper.html"
 CONTRAST = ("hard-to-contrast", "easy-to-contrast", "ambiguous")
 HARD_EASY_AMBIGUOUS = ("hard-to-learn", "easy-to-learn", "ambiguous-to-learn")
 MOST_MARKED = 120
-"""Images that a strategy has on a map, at most: more would hide it."""
+"""Most images that a strategy marks on a map. More would hide the map."""
 
 
 def paper(run: Run, pool: PoolManifest) -> str:
-    """Draw the page of what is there now, each time anew: a benchmark goes on. Ray is running.
+    """Draw the page of all results so far. It is drawn anew at every call, since a benchmark may go on. Ray is running.
 
     Returns:
         The page's name on the store.
@@ -61,7 +61,7 @@ def paper(run: Run, pool: PoolManifest) -> str:
 
 
 def paper_data(run: Run, pool: PoolManifest) -> PaperData:
-    """Everything that the run left, and the commands for the rest."""
+    """All results of the run, and the commands that make the missing ones."""
     config, store = run.config, run.store
     trials = [TrialResult.from_row(row) for row in rows_in(store, run.folder(TRIALS))]
     curves = [CycleResult.from_row(row) for row in rows_in(store, run.folder(CURVES))]
@@ -91,7 +91,7 @@ def paper_data(run: Run, pool: PoolManifest) -> PaperData:
 
 
 def _with_maps(data: PaperData, run: Run) -> PaperData:
-    """The maps that the run's finished stages, and its ground-truth map, are enough for."""
+    """Add the maps for which the run has the stages or the ground-truth map."""
     config, store = run.config, run.store
     trained = finished(store, run.folder(Trained.stage), Trained)
     clustered = finished(store, run.folder(Clustered.stage), Clustered)
@@ -122,7 +122,7 @@ def _with_maps(data: PaperData, run: Run) -> PaperData:
 
 
 def _learnability(store: Location, run: str) -> tuple[Any, Any] | None:
-    """Mean and standard deviation (N,) by sample id, of images where both are there."""
+    """Mean and standard deviation, each (N,) by sample id. The map of images is preferred to that of features."""
     found = part_arrays(store, run, MAP_OF_IMAGES) or part_arrays(store, run, MAP_OF_FEATURES)
     return None if found is None else (found[0]["mean"], found[0]["std"])
 
@@ -138,7 +138,7 @@ def _masks(taken: Mapping[str, Int64], ids: Int64) -> dict[str, Any]:
 
 
 def _failures(store: Location, run: str) -> list[str]:
-    """What is missing from tables and figures because it failed."""
+    """Sentences on failed trials, which tables and figures lack."""
     found = {group: store.read_json(run_folder(run, f"{group}/{FAILED}")) or {} for group in ("benchmark", "cycles")}
     return [
         f"{len(failed)} of the {group}'s trials failed and are not shown: {store.show(run_folder(run, group))}/{FAILED}"

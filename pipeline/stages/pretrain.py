@@ -25,13 +25,13 @@ def pretrain(run: Run, pool: PoolManifest) -> Trained:
 
     trained = stage.run(work, run.log)
     if not run.config.pretrain.keep_checkpoint:
-        # With optimizer and queue it is three quarters of a run. Only what another run took over has none here.
+        # With optimizer and queue it is three quarters of a run's size. A stage taken over from another run has none.
         drop_checkpoint(run.store, stage.folder)
     return trained
 
 
 def pretrain_stage(run: Run, pool: PoolManifest) -> tuple[Stage[Trained], PretrainTask, list[str]]:
-    """The stage, the task fitted to the pool, and what was chosen down."""
+    """The stage, the task fitted to the pool, and sentences on settings that were reduced to fit."""
     config = run.config
     settings, notes = fit_to_pool(config.pretrain, pool.size, config.workers)
     image_bytes = pool.height * pool.width * pool.channels
@@ -42,14 +42,14 @@ def pretrain_stage(run: Run, pool: PoolManifest) -> tuple[Stage[Trained], Pretra
 
 
 def check_workers(run: Run) -> None:
-    """Raise InputError for more workers than can ever start: Ray Train would wait for them without a word.
+    """Raise InputError for more workers than can ever start. Ray Train would wait for them silently.
 
-    One worker's share of the CPUs is left for the processes that read for them, which would not start either.
+    One worker's share of the CPUs is reserved for the processes that read images.
     """
     have, there = gpus(), cpus()
     most = max(1, int(there / WORKER_CPUS) - 1)
     if have:
-        # How many CPUs come with GPUs that are still to start, nobody knows.
+        # GPUs that have not started yet bring an unknown number of CPUs.
         most = min(have, most) if gpus_now() >= have else have
     if run.config.workers > most:
         what = f"{have} GPUs and {there:.0f} CPUs" if have else f"{there:.0f} CPUs and no GPU"

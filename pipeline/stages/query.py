@@ -1,6 +1,6 @@
 """clusters + confidence -> the order in which to label.
 
-Runs where it is called. Only small columns are read, except by orders on features: these hold all features in memory.
+Runs in the calling process. It reads small columns only; orders on features also hold all features in memory.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from pipeline.stages.cluster import read_clustering
 from pipeline.storage import Location
 
 HERE = frozenset({"features", "cluster", "distance", "confidence", "variability"})
-"""The columns of a pool's view that a run has without labels, pixels or another training."""
+"""Columns of a ``PoolView`` that a run has without labels, pixels or another training."""
 
 
 def check_query(config: RunConfig, size: int | None = None) -> None:
-    """Raise InputError for a query that cannot be: called early, before anything is computed.
+    """Raise InputError for an impossible query. Called before anything is computed.
 
     Args:
         size: images in the pool, once that is known.
@@ -71,16 +71,16 @@ def query(run: Run, pool: PoolManifest, trained: Trained, embedded: Embedded, cl
 
     def work(_: str) -> Queried:
         view = _view(run, pool, trained, embedded, clustered)
-        # Not in the attempt's folder but where people look: the same inputs give the same bytes.
+        # In the stage's folder, where people look. Attempts cannot clash: the same inputs give the same bytes.
         return _write(run, pool, view, stage.folder)
 
     return stage.run(work, run.log)
 
 
 def pool_view(store: Location, trained: Trained, clustered: Clustered, temperature: float) -> PoolView:
-    """All that strategies may see, joined by id."""
+    """The columns that strategies may see, joined by id, without features."""
     clustering = read_clustering(store, clustered)
-    # One temperature of several: the others' rows would be most of what a query holds.
+    # Read one temperature only: the rows of the others would take most of the memory.
     near = ("temperature", temperature * (1 - 1e-8), temperature * (1 + 1e-8))
     confidence = confidence_at(store.read_table(trained.confidence_file, between=near), temperature)
     assert np.array_equal(clustering.sample_id, confidence.sample_id), "clusters and confidence are of different pools"
@@ -95,17 +95,17 @@ def pool_view(store: Location, trained: Trained, clustered: Clustered, temperatu
 
 
 def emitted(order: Strategy, budget: int, max_budget: int | None, size: int) -> int:
-    """How many images to put in order: what is asked for, and of an order that costs nothing more, the whole pool."""
+    """How many images to rank: the budget, or up to the whole pool if the order nests and ranking more is cheap."""
     if not order.nests:
         return budget
     if max_budget is None:
-        # On features every further pick is a search of the pool: never for all of a million images unasked.
+        # On features every further pick searches the pool: too slow to rank a million images unasked.
         return budget if "features" in order.needs else size
     return min(max_budget, size)
 
 
 def _view(run: Run, pool: PoolManifest, trained: Trained, embedded: Embedded, clustered: Clustered) -> PoolView:
-    """All that the order may see."""
+    """The columns that the order may see."""
     view = pool_view(run.store, trained, clustered, run.config.query.temperature)
     assert view.confidence is not None
     if unknown := int(np.isnan(view.confidence).sum()):
@@ -119,7 +119,7 @@ def _view(run: Run, pool: PoolManifest, trained: Trained, embedded: Embedded, cl
 
 
 def _write(run: Run, pool: PoolManifest, view: PoolView, folder: str) -> Queried:
-    """Order what the view holds, and write the query's files into ``folder``."""
+    """Rank the samples of the view and write the query's files into ``folder``."""
     config, store = run.config, run.store
     order_by = strategy(config.query.order)
     most = emitted(order_by, config.query.budget, config.query.max_budget, pool.size)

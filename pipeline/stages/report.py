@@ -1,4 +1,4 @@
-"""Everything a run left -> one page."""
+"""Results of all stages -> one page."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _query_rows(order: pa.Table) -> list[QueryRow]:
 def embedding_map(
     config: RunConfig, store: Location, view: PoolView, ids: np.ndarray, embedded: Embedded
 ) -> EmbeddingMap:
-    """Some of the pool, and all of the query (its ``ids``) as far as it goes, in the plane."""
+    """A 2-D map of the query (its ``ids``) and a random part of the pool, ``report.umap_points`` in all."""
     points = min(config.report.umap_points, len(view.sample_id))
     chosen = ids[:points]
     others = np.setdiff1d(view.sample_id, chosen, assume_unique=True)
@@ -102,7 +102,7 @@ def embedding_map(
 def _class_statistics(
     config: RunConfig, reader: PoolReader, pool: PoolManifest, ids: np.ndarray
 ) -> ClassStatistics | None:
-    """Evaluation only: the first time that anything looks at labels."""
+    """For evaluation only. No earlier stage reads labels."""
     labels = reader.labels()
     if labels is None or pool.classes is None:
         return None

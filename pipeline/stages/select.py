@@ -7,7 +7,7 @@
     query     clusters, confidence   -> the order in which to label: query.csv
     report    everything             -> report.html
 
-A stage that is done is kept. A setting that was changed is an error that names it.
+A finished stage is kept. A changed setting is an error that names it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pipeline.stages.warm_up import warm_up
 
 @dataclass(frozen=True)
 class Selected:
-    """What people ask for of a finished run."""
+    """The results of a finished run that callers use."""
 
     pool: PoolManifest
     clustered: Clustered
@@ -40,10 +40,10 @@ class Selected:
 
 
 def select(run: Run) -> Selected:
-    """All six stages in one go. What can be known to fail is looked for first, before anything is computed.
+    """Run all six stages. Foreseeable errors are checked before anything is computed.
 
     Raises:
-        InputError: settings, images or a store that cannot be; names the remedy.
+        InputError: unusable settings, images or store. Names the remedy.
     """
     config = run.config
     checked(config.ingest)
@@ -58,7 +58,7 @@ def select(run: Run) -> Selected:
         check_query(config, pool.size)
         clusters_for(config, pool.size)
         fit_to_pool(config.pretrain, pool.size, config.workers)
-        run.save(first=True)  # from here on a run that was killed goes on with --run alone
+        run.save(first=True)  # from here on --run alone resumes a killed run
         trained = pretrain(run, pool)
         embedded = embed(run, pool, trained)
         compiling.join()

@@ -1,4 +1,4 @@
-"""Load and compile ahead what later stages of the same process will need."""
+"""Load and compile in advance what later stages of this process need."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _POINTS = 40
 
 
 def warm_up() -> tuple[threading.Thread, threading.Thread]:
-    """In the background: torch and Ray Train, then UMAP, which takes half a minute where set-up has not compiled it.
+    """Load torch and Ray Train in the background, then compile UMAP: half a minute, unless set-up has compiled it.
 
-    Ray starts and images are read by other processes meanwhile; a run that took these one after the
-    other would be a quarter longer (docs/dev/log.md).
+    Meanwhile Ray starts and other processes read images. One after the other, a run would take a quarter longer
+    (docs/dev/log.md).
 
     Returns:
-        Two threads to join. The first before Ray is asked for anything: it may import torch itself, and two threads
-        that import torch can find it half made. The second before this process calculates: both set how many
-        threads BLAS takes, which is one number for all of a process.
+        Two threads to join. Join the first before any call to Ray: Ray may import torch itself, and two threads that
+        import torch at once can see it half loaded. Join the second before this process computes: both set the number
+        of BLAS threads, which is one number for the whole process.
     """
     importing = threading.Thread(
         target=importlib.import_module, args=("pipeline.on_ray.training_worker",), name="warm-up: import", daemon=True
@@ -38,5 +38,5 @@ def _compile(after: threading.Thread) -> None:
 
 
 def compile_umap() -> None:
-    """Map a few points. What is compiled for it stays on disk; ``make setup`` calls this too."""
+    """Map a few points. The compiled code stays on disk; ``make setup`` calls this too."""
     project_2d(np.random.default_rng(0).normal(size=(_POINTS, 8)).astype(np.float32), seed=0)
