@@ -1,11 +1,11 @@
-"""The one door to K-means: features in, K clusters out, whichever backend does the work.
+"""K-means: features in, K clusters out, whichever backend does the work.
 
 Source: label diversity in the paper (clusters stand for the unknown classes; docs/method.md, section 1)
 and docs/method.md, decisions 7 and 9. Letters: N = samples, D = feature dimensions, K = clusters.
 
 A backend finds centroids and nothing else. Labels, distances, inertia and numbering follow from
-the centroids here, in one way for all backends. A backend runs on one CPU thread: a sum that several
-threads add up depends on how many there are, and a query must not depend on the machine's number of cores.
+the centroids here, in one way for all backends. A backend runs on one CPU thread. A sum over several threads depends on
+how many there are, and a query must not depend on the machine's number of cores.
 """
 
 from __future__ import annotations

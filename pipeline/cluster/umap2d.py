@@ -13,8 +13,8 @@ FEWEST = 5
 """Below this many samples the neighbour graph has no 2-D spectral layout to start from."""
 NEIGHBOURS = 15
 EXACT_UP_TO = 20_000
-"""Samples whose neighbours are found by comparing all pairs: seconds, where UMAP's own approximate
-search takes most of a minute to compile; above, comparing all pairs would take longer than that."""
+"""Up to so many samples, neighbours are found by comparing all pairs, which takes seconds. UMAP's own approximate
+search takes most of a minute to compile; above this size all pairs would take longer."""
 
 
 def umap2d(features: Float32, seed: int) -> Float32:

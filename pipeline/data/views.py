@@ -4,10 +4,12 @@ Crop, flip and blur are separable and linear, so both axes of a view are one sma
 ``view = A_y @ image @ A_x.T``. Jitter and greyscale are two matrices, by a pixel's and by the mean colours. No Python
 per image. n = images, C = channels, H, W = pixels.
 
-Where this departs from a chain of torchvision transforms: values are clamped to [0, 1] once, at
-the end, instead of after each step; the hue shift turns the colours about the grey axis, which is
-linear (the same hue as torchvision's HSV shift within about two degrees, but the mean is kept where HSV keeps
-the maximum); the rotation of grey scans samples the crop in the same pass.
+Where this departs from a chain of torchvision transforms:
+
+* Values are clamped to [0, 1] once, at the end, instead of after each step.
+* The hue shift turns the colours about the grey axis, which is linear. It gives the hue of torchvision's HSV shift
+  within about two degrees, and keeps the mean where HSV keeps the maximum.
+* The rotation of grey scans samples the crop in the same pass.
 """
 
 from __future__ import annotations

@@ -176,8 +176,8 @@ def by_kind(results: Sequence[CycleResult]) -> dict[CycleSpec, list[CycleResult]
 def first_against_last(curves: Sequence[CycleResult]) -> Correlation | None:
     """Pearson's r and p between the first and the last AUC; None: too few points.
 
-    Curves with the same first query are one point, with the mean of their last AUC: what does not depend on the seed
-    would otherwise stand for several first choices.
+    Curves with the same first query are one point, with the mean of their last AUC. Otherwise a strategy that does not
+    depend on the seed would stand for several first choices.
 
     Args:
         curves: of one kind (``by_kind``).

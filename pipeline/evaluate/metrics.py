@@ -49,7 +49,7 @@ def macro_auc(labels: Labels, probabilities: NDArray[Any]) -> float:
     """Mean over the classes of the area under each one's ROC curve against the rest, in percent.
 
     The same as scikit-learn's ``roc_auc_score(multi_class="ovr", average="macro")``, by ranks (Mann-Whitney; ties
-    count half), but for a class that the test split lacks: it has no curve and is left out of the mean.
+    count half). A class that the test split lacks has no curve and is left out of the mean.
 
     Raises:
         ValueError: labels outside the columns, not a number among the probabilities, or no two classes to tell apart.

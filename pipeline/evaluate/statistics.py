@@ -99,10 +99,10 @@ def pearson(x: Sequence[float], y: Sequence[float]) -> Correlation | None:
 def annotation_saved(curve: Mapping[int, float], random: Mapping[int, float]) -> list[Saved]:
     """How much less a strategy has to have labelled than random for the same AUC, at each of its budgets.
 
-    At budget B the strategy reaches an AUC of a. Random reaches a at B_r: its mean curve is made non-decreasing
-    (running maximum) and interpolated linearly over the logarithm of the budget, and B_r is the least budget where it
-    is a. Saved is 1 - B / B_r. The paper prints 61, 21 and 52% (Path, OrganA, Blood) "early on" and no formula; this
-    is ours, and the smallest budget is the one to set beside theirs.
+    At budget B the strategy reaches an AUC of a. Random reaches it at B_r. Random's mean curve is made non-decreasing
+    (running maximum) and interpolated linearly over the logarithm of the budget; B_r is the least budget where it is a.
+    Saved is 1 - B / B_r. The paper prints 61, 21 and 52% (Path, OrganA, Blood) "early on", and no formula. This one is
+    ours, and the smallest budget is the one to set beside theirs.
 
     Args:
         curve: budget -> mean AUC of the strategy.

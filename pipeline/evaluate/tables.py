@@ -40,8 +40,8 @@ def strategy_table(title: str, of: Sequence[Cell]) -> Table:
     """Rows: strategies, plain and with oracle label diversity; columns: budgets (Tables 1, 6 and 7).
 
     A cell: mean, standard deviation, [95% bootstrap interval of the mean], and the paper's value. The best mean of a
-    column is bold, among plain rows and among those with label diversity apart, each classifier by itself; of cells
-    that lack trials and of rows that are oracles by themselves none is.
+    column is bold, for each classifier, and for plain rows and those with label diversity apart. Cells that lack trials
+    and rows that are oracles by themselves are never bold.
     """
     budgets = sorted({cell.budget for cell in of})
     by_row = _by_row(of)
@@ -83,8 +83,9 @@ def against_table(title: str, of: Sequence[Cell]) -> Table:
 def saved_table(results: Sequence[TrialResult], dataset: str | None = None) -> Table:
     """Annotation saved against random at equal AUC (``statistics.annotation_saved``), strategy by budget.
 
-    Random is that of the row's own kind: with label diversity random with it, else ``random_covered``, as in Table 1,
-    or, where that was not measured, those of random's queries that cover all classes, which is the same.
+    A row with label diversity is compared with random with label diversity. Any other is compared with
+    ``random_covered``, as in Table 1. Where that was not measured, the queries of random that cover all classes stand
+    for it.
     """
     by_row = _by_row(cells(results, "auc"))
     rows, shown = [], []

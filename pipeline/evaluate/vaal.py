@@ -1,9 +1,9 @@
 """VAAL (Sinha, Ebrahimi & Darrell 2019): which images look unlike those that are labelled.
 
-A variational autoencoder learns a latent space of all images, and a discriminator to tell from it whether an image is
-labelled, while the autoencoder learns to fool it. What the discriminator is surest to be unlabelled is asked for.
-No label is read, only which images have one. At a cold start none has: there a random sample stands for the labelled
-(``reference_sample``); it is not part of the query and costs nothing.
+A variational autoencoder learns a latent space of all images. A discriminator learns to tell from it whether an image
+is labelled, and the autoencoder learns to fool it. Chosen are the images that the discriminator is surest to be
+unlabelled. No label is read, only which images have one. At a cold start none has. There a random sample stands for the labelled
+(``reference_sample``), which is not part of the query and costs nothing.
 
 n = images of a batch, L = latent dimensions.
 """

@@ -1,8 +1,8 @@
 """The confidence accumulator: dense per-sample sums, shared by all workers (Eq. 3).
 
 Each worker adds its own rows; ``end_epoch`` adds up the workers' shares and folds in the epoch.
-N = pool size, T = temperatures. Bytes a sample: 32 T + 16 of state and 16 T + 8 more within an epoch; where
-an epoch draws a sample once at most, as all large pools do, 16 T + 8 and 8 T + 8 (T = 4: 112 instead of 216).
+N = pool size, T = temperatures. A sample takes 32 T + 16 bytes of state, and 16 T + 8 more within an epoch. Where an
+epoch draws each sample once at most, as in all large pools, it takes 16 T + 8 and 8 T + 8 (T = 4: 112 instead of 216).
 """
 
 from __future__ import annotations

@@ -42,8 +42,8 @@ class _InfoNCE(torch.autograd.Function):
     """The loss and its gradient in one pass over the queue, which is all that a batch of (n, Q) similarities takes.
 
     The gradient by a query is (the mean of the keys by their softmax - the own key) / temperature. That mean is summed
-    block of keys by block beside the softmax's own sum, both relative to the largest similarity so far, so that nothing
-    overflows and no more than a block is held.
+    over blocks of keys, beside the softmax's own sum. Both are relative to the largest similarity so far. So nothing
+    overflows, and no more than a block is held.
     """
 
     @staticmethod

@@ -69,8 +69,8 @@ def rows_of_a_file(most: int, size: int, dimensions: int) -> int:
 def _gathered(tables: Iterable[pa.Table], rows: int, dimensions: int) -> Iterator[pa.Table]:
     """Tables of ``rows`` rows; the last has the remainder. A table is valid until the next is requested.
 
-    Copied into one array, and let go before the next is asked for: as torch made them, small results lie scattered
-    among a pass's large arrays, whose memory the next pass then cannot use again (14 MiB for each batch that was kept).
+    Results are copied into one array, and let go before the next is requested. As torch made them they lie scattered
+    among a pass's large arrays, and the next pass could not use that memory again (14 MiB for each batch kept).
     """
     ids, features, filled = np.empty(rows, np.int64), np.empty((rows, dimensions), np.float32), 0
     coming = iter(tables)

@@ -67,7 +67,7 @@ class ClassStatistics:
     """The query against the labels. Evaluation only: nothing of this may have reached the selection.
 
     ``labels`` (B,) are the query's class numbers in its order, negative where unknown. ``covered`` is the share of
-    classes with at least one image, ``entropy`` the class distribution's in bits; the random figures are mean and
+    classes with at least one image, ``entropy`` that of the class distribution in bits. The random figures are mean and
     standard deviation over ``draws`` random queries of the same size. ``pool_counts`` (C,) are each class's images
     in the pool.
     """
@@ -88,7 +88,7 @@ class ClassStatistics:
 class ReportData:
     """Everything the page shows.
 
-    ``images`` are the first n of ``query`` in its order, 1 <= n <= B: (n, H, W, C) uint8 with C 1 or 3; the contact
+    ``images`` are the first n of ``query`` in its order, 1 <= n <= B: (n, H, W, C) uint8 with C 1 or 3. The contact
     sheet shows at most ``contact_sheet`` of them. ``order``, ``temperature``, ``k`` and ``cluster_space`` are what was
     run, not what was asked for. ``training`` has one mapping an epoch: epoch, loss, learning_rate, seconds and, where
     it was recorded, accuracy (0 to 1) of the instance-discrimination task. ``stage_seconds`` are in the run's order.

@@ -69,8 +69,8 @@ def resnet(arch: str, weights: Mapping[str, Tensor] | None = None) -> Backbone:
 def inception_resnet_v2(weights: str | None = None) -> Backbone:
     """timm's Inception-ResNet-v2 without its classifier.
 
-    Its convolutions are padded to keep their maps' size, as in the authors' Keras backbone: without that the network
-    needs 75 pixels, and theirs had 48, the paper's 28. The weights are the same with and without.
+    Its convolutions are padded to keep their maps' size, as in the authors' Keras backbone. Without that the network
+    needs images of 75 pixels; the authors' have 48, and the paper's 28. The weights are the same with and without.
 
     Args:
         weights: a safetensors file of timm's ImageNet weights; none: fresh ones.

@@ -22,8 +22,8 @@ Found = TypeVar("Found")
 class CudaGraph(Generic[Found]):
     """A function of tensors, all of whose calls do the same operations on tensors of the same shapes.
 
-    On a CPU every call is a plain one. On a GPU, from the recording on, what a call returns lies where the next call
-    overwrites it, and whatever else the function uses (weights, sums) must stay where it is.
+    On a CPU every call is a plain one. On a GPU, once the graph is captured, the next call overwrites what a call
+    returned. Whatever else the function uses (weights, sums) must stay where it is in memory.
     """
 
     def __init__(self, call: Callable[..., Found]) -> None:

@@ -23,8 +23,8 @@ _PROGRAMS = 2048
 
 
 class SplitNorm(torch.autograd.Function):
-    """(n, C, H, W) -> the same. Statistics are added up by the kernels too: a GPU takes as long to begin one as for all
-    that is left of a layer's arithmetic once its pixels are summed (some 1,800 of torch's small ones a step)."""
+    """(n, C, H, W) -> the same. The kernels add up the statistics too. Launching torch's own small kernels for it (some
+    1,800 a step) would take as long as all that is left of a layer's arithmetic once its pixels are summed."""
 
     @staticmethod
     def forward(
