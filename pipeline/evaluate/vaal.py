@@ -2,8 +2,8 @@
 
 A variational autoencoder learns a latent space of all images. A discriminator learns to tell from it whether an image
 is labelled, and the autoencoder learns to fool it. Chosen are the images that the discriminator is surest to be
-unlabelled. No label is read, only which images have one. At a cold start none has. There a random sample stands for the labelled
-(``reference_sample``), which is not part of the query and costs nothing.
+unlabelled. No label is read, only which images have one. At a cold start none has. There a random sample stands for
+the labelled (``reference_sample``), which is not part of the query and costs nothing.
 
 n = images of a batch, L = latent dimensions.
 """

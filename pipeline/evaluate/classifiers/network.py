@@ -1,8 +1,8 @@
 """One supervised training loop on images, for every network and every preset.
 
 An epoch is SGD on augmented batches of the query. Then the monitored loss decides on the learning rate, on stopping,
-and on which weights are kept. It is the loss on the validation split. Where there is none (CIFAR-10-LT) it is the epoch's
-mean training loss: nothing of so small a query can be spared.
+and on which weights are kept. It is the loss on the validation split. Where there is none (CIFAR-10-LT) it is the
+epoch's mean training loss: nothing of so small a query can be spared.
 """
 
 from __future__ import annotations

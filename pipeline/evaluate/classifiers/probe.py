@@ -12,8 +12,8 @@ from pipeline.evaluate.samples import Samples
 
 _INVERSE_PENALTY = 10.0
 """scikit-learn's C. It was chosen once, on samples of two *pools* that no query held, never on a test split. With
-features of preset ``small`` and random queries of 23 to 620 images, C = 10 was near the best of 1, 10, 100, 1,000 and 10,000 at
-every size: within 0.5 points of macro AUC on Blood, and within 1 on CIFAR-10-LT. No other value was."""
+features of preset ``small`` and random queries of 23 to 620 images, C = 10 was near the best of 1, 10, 100, 1,000 and
+10,000 at every size: within 0.5 points of macro AUC on Blood, and within 1 on CIFAR-10-LT. No other value was."""
 
 _MOST_ITERATIONS = 2000
 """Some ten are usual."""
