@@ -38,7 +38,7 @@ test: check ## all checks, then all tests
 	$(PYTEST) tests/cluster tests/ray tests/gloo tests/slow tests/gpu
 
 test-fast: $(STAMP) ## the pure tests that take no second each: a minute on two cores
-	$(PYTEST) -m "not slow" $(PURE)
+	$(PYTEST) -m "not slow" --ignore tests/unit/on_ray --ignore tests/unit/stages $(PURE)
 
 check: $(STAMP) ## style, types and import walls
 	$(BIN)/ruff check .

@@ -8,6 +8,8 @@ import pytest
 
 from tests.doc_blocks import PAGES, blocks, run_block
 
+pytestmark = pytest.mark.slow
+
 HERE = blocks(on_ray=False)
 
 

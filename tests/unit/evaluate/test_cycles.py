@@ -18,6 +18,8 @@ from pipeline.evaluate.cycles import LATER, CyclePoint, CycleResult, CycleSpec, 
 from pipeline.evaluate.spec import TrialSpec
 from tests.unit.evaluate.conftest import World
 
+pytestmark = pytest.mark.slow
+
 SHORT = CycleSpec("hard-to-contrast", "entropy", 1, start=8, step=5, end=18)
 
 

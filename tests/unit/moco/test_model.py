@@ -12,6 +12,8 @@ from pipeline.moco.fast.split_norm import begin_epoch, end_epoch
 from pipeline.moco.model import MoCo, batch_norms, build_encoder, fold_batch_norms
 from pipeline.presets import preset
 
+pytestmark = pytest.mark.slow
+
 
 def _tiny(queue: int = 8) -> MoCo:
     return MoCo("resnet18", 16, queue, 0.9, seed=0)

@@ -17,6 +17,8 @@ from pipeline.data.sampler import BLOCK, Sampler
 from pipeline.on_ray.stream import read_images, requests
 from pipeline.storage import Location
 
+pytestmark = pytest.mark.slow
+
 SHAPE, ROWS = (1, 2, 3), 64
 
 

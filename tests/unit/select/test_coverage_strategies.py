@@ -17,6 +17,8 @@ from pipeline.select.fresh_clusters import cluster_features
 from pipeline.select.squared_distances import landmarks, squared_distances
 from tests.unit.select.conftest import MakePool
 
+pytestmark = pytest.mark.slow
+
 
 def exact(features: Float32) -> Float64:
     """(N, N) squared distances in float64."""

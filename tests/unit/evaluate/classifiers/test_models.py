@@ -18,6 +18,8 @@ from pipeline.evaluate.classifiers.model import ImageClassifier, inception_resne
 from pipeline.evaluate.head import Head
 from pipeline.moco.model import build_encoder
 
+pytestmark = pytest.mark.slow
+
 
 def test_finetuning_starts_at_the_embedder() -> None:
     torch.manual_seed(0)

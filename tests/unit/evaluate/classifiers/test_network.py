@@ -18,6 +18,8 @@ from pipeline.evaluate.classifiers.settings import NetworkSettings, csval, paper
 from pipeline.evaluate.samples import Samples
 from tests.tiny import TinyNet
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 QUICK = NetworkSettings(epochs=12, batch_size=16, learning_rate=0.05, momentum=0.9)
 
