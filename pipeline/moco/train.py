@@ -1,14 +1,15 @@
 """The training loop: the same under a test, gloo and Ray Train, and the same result on any number of workers.
 
-``moco.step`` is the same step in one process, to be read first. Here, on each worker (B = global batch, S = batch-norm splits, workers divide the splits):
-    images of both its parts (below)           from memory; of a streamed pool from the worker that read them
+``moco.step`` is the same step in one process: read that first. Here, on each worker (B = global batch, S = batch-norm
+splits, workers divide the splits):
+    images of both its parts (below)           from memory, or from the worker that read them
     keys of its part of the *shuffled* batch   view 2, momentum encoder
     all keys gathered and unshuffled           negatives for the queue, positives for the loss
     queries of its part of the batch           view 1, query encoder, forward and backward
     all queries gathered, gradients summed     weights, queue, confidence over the global batch
-On a GPU each part between two messages is a CUDA graph (``moco.fast.cuda_graph``), so it works on tensors alone. A view
-depends on (seed, epoch, repeat, id, view). So shuffling sends no images while the pool is in memory. A query's negatives
-are the queue, not its batch. So a worker's rows can go forward and backward in parts of whole splits
+On a GPU each part between two messages is a CUDA graph (``moco.fast.cuda_graph``), so it works on tensors alone. A
+view depends on (seed, epoch, repeat, id, view). So shuffling sends no images while the pool is in memory. A query's
+negatives are the queue, not its batch. So a worker's rows can go forward and backward in parts of whole splits
 (``moco.fast.worker_threads``).
 """
 

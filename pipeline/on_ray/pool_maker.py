@@ -1,8 +1,8 @@
 """Makes a pool with Ray Data: many tasks read images, and many tasks write them.
 
-The driver handles numbers only. The listing and the labels stay in Ray's object store, the pixels on the store. One task
-lists (``_survey``), many stage pieces (``_stage``), one assigns ids (``_settle``), and many write the pool's files
-(``_write``). ``pipeline.data`` describes what they do.
+The driver handles numbers only. The listing and the labels stay in Ray's object store, the pixels on the store. One
+task lists (``_survey``), many stage pieces (``_stage``), one assigns ids (``_settle``), and many write the pool's
+files (``_write``). ``pipeline.data`` describes what they do.
 """
 
 from __future__ import annotations
