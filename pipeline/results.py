@@ -74,7 +74,9 @@ class Ingested(Published):
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """The inverse of ``to_dict``."""
-        return super().from_dict({**values, "manifest": PoolManifest.from_dict(values["manifest"])})
+        if "manifest" in values:
+            values = {**values, "manifest": PoolManifest.from_dict(values["manifest"])}
+        return super().from_dict(values)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing
 from collections.abc import Callable
 from dataclasses import replace
@@ -110,9 +111,12 @@ def test_what_decides_a_stage_is_refused_when_it_changes_and_nothing_else_is(key
         after = maker(Run(changed, store, silent))
         name = key.removeprefix("ingest.")
         if name in decisive(BASE, stage):
+            named = name
             if (stage, key) == ("ingest", "ingest.labels"):
+                # Without a table its columns do not count, and the first difference in the alphabet is one of them.
                 assert after.settings["labels"] != before.settings["labels"]
-            with pytest.raises(InputError, match="was begun with"):
+                named = "key_column"
+            with pytest.raises(InputError, match=f"was begun with {re.escape(named)}="):
                 claim(store, after.folder, after.settings, "")
         else:
             assert not claim(store, after.folder, after.settings, ""), f"{key} does not decide {stage}"
