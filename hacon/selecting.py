@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.artifacts import Int64, Uint8
-from pipeline.config import check, override, to_dict
+from pipeline.config import check, override, settled, to_dict
 from pipeline.presets import preset as preset_of
 from pipeline.progress import silent
 from pipeline.run import ARRAYS, Run
@@ -57,13 +57,14 @@ def select(
     labels: ArrayLike | str | None = None,
     run: str | None = None,
     store: str = "./hacon-store",
-    preset: str = "small",
+    features: str | None = None,
+    preset: str = "default",
     seed: int = 0,
     workers: int = 1,
     settings: Mapping[str, Any] | None = None,
     log: Callable[[str], None] | None = None,
 ) -> Query:
-    """The ``budget`` images to label first. Trains on the images themselves; needs no label.
+    """The ``budget`` images to label first. Needs no label.
 
     Finished stages are kept. The same call returns the same query at once, and a killed call resumes.
 
@@ -71,7 +72,8 @@ def select(
         images: (N, H, W), (N, H, W, 1) or (N, H, W, 3) uint8; or a folder; or a source as ``--pool`` takes it
             (``folder:s3://bucket/scans``, ``npz:FILE``, ``digits``).
         budget: images to label.
-        order: a strategy's name, or ``module:function``; none: the preset's, which is the paper's.
+        order: a strategy's name, or ``module:function``; none: the preset's.
+        features: "imagenet", "moco", "timm:NAME", or a file of your own (.parquet, .npy, .npz); none: the preset's.
         labels: for the report only, never for the selection: (N,) with an array; with a folder "folder" or a CSV file.
         run: its name on the store; none: one that follows from all that is given.
         store: a directory or s3://bucket/prefix.
@@ -91,7 +93,9 @@ def select(
         values["ingest.source"] = f"npz:{_written(place, array, labels)}"
     if order is not None:
         values["query.order"] = order
-    config = override(preset_of(preset), {**values, **(settings or {})})
+    if features is not None:
+        values["embed.features"] = features
+    config = settled(override(preset_of(preset), {**values, **(settings or {})}))
     name = run or f"python-{_digest(to_dict(replace(config, store='', workers=1)))}"
     config = replace(config, run=name)
     check(config)

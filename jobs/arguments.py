@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from pipeline.config import RunConfig, check, override, to_dict
+from pipeline.config import RunConfig, check, override, settled, to_dict
 from pipeline.errors import InputError
 from pipeline.presets import PRESETS, preset
 from pipeline.progress import say
@@ -53,6 +53,8 @@ _FLAGS = {
     "label_column": "ingest.label_column",
     "image_size": "ingest.image_size",
     "data_dir": "ingest.data_dir",
+    "features": "embed.features",
+    "weights": "embed.weights",
     "budget": "query.budget",
 }
 """Flag -> the setting that it is short for."""
@@ -119,7 +121,9 @@ def parser(name: str) -> argparse.ArgumentParser:
     )
     images = parse.add_argument_group("images")
     images.add_argument("--pool", metavar="SOURCE", help="where the images are (see below)")
-    images.add_argument("--image-size", metavar="PIXELS", help="resize to this side, once (folders: 224)")
+    images.add_argument(
+        "--image-size", metavar="PIXELS", help="resize to this side, once (folders: 112 for imagenet, else 224)"
+    )
     images.add_argument(
         "--labels", metavar="FILE", help='for evaluation only: a CSV file, or "folder" for folder names'
     )
@@ -130,12 +134,17 @@ def parser(name: str) -> argparse.ArgumentParser:
         own = parse.add_argument_group(name)
         for flag, words in _OWN_FLAGS[name].items():
             own.add_argument(f"--{flag}", dest=f"{name}.{flag}", metavar=flag.upper(), help=words)
+    features = parse.add_argument_group("features")
+    features.add_argument(
+        "--features", metavar="SOURCE", help="imagenet, moco, timm:NAME, or your own: FILE.parquet, .npy or .npz"
+    )
+    features.add_argument("--weights", metavar="FILE", help="safetensors, for timm:NAME")
     run = parse.add_argument_group("run")
     if name not in _OWN_FLAGS:
         run.add_argument("--budget", metavar="B", help="how many images to label")
     for flag, purpose in _SWITCHES.get(name, {}).items():
         run.add_argument(f"--{flag}", action="store_true", help=purpose)
-    run.add_argument("--preset", metavar="NAME", help=f"{', '.join(PRESETS)} (default: small)")
+    run.add_argument("--preset", metavar="NAME", help=f"{', '.join(PRESETS)}")
     run.add_argument("--set", metavar="KEY=VALUE", action="append", nargs="+", help="any setting; may come again")
     run.add_argument("--config", metavar="FILE", help="a YAML file of settings, under the flags")
     run.add_argument("--run", metavar="NAME", help="the run's name on the store (default)")
@@ -159,7 +168,7 @@ def configure(arguments: dict[str, Any]) -> tuple[RunConfig, Location]:
     """The effective configuration and the opened store.
 
     The base is, in this order: what --preset or --config names; the saved settings of the run, if it
-    exists; those of the run given with --from; the preset ``small``.
+    exists; those of the run given with --from; the preset ``default``.
 
     Raises:
         InputError: unknown preset, key, file or run; a value out of its range; a store that cannot be written.
@@ -184,14 +193,14 @@ def configure(arguments: dict[str, Any]) -> tuple[RunConfig, Location]:
                 del saved["ingest"]  # of another source: its labels, sizes and columns mean nothing here
             config = _build(None, saved, values)
             check(config)
-    return config, store
+    return settled(config), store
 
 
 def _build(name: str | None, base: dict[str, Any], values: dict[str, Any]) -> RunConfig:
     begun = base.get("preset")
-    if name and begun and name != begun:
+    if name and begun and preset(name).preset != preset(str(begun)).preset:
         raise InputError(f"--preset {name} and a settings file that began as preset '{begun}'; keep one of the two.")
-    start = preset(str(name or begun or "small"))
+    start = preset(str(name or begun or RunConfig.preset))
     return override(override(start, {**base, "preset": start.preset}), values)
 
 

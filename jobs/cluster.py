@@ -8,15 +8,14 @@ from collections.abc import Sequence
 from jobs.arguments import run_job
 from pipeline.config import this_run
 from pipeline.on_ray.session import ray_session
-from pipeline.publish import required
-from pipeline.results import Embedded
+from pipeline.plan import compared_of
 from pipeline.run import Run
 from pipeline.stages.cluster import check_backend, cluster, clusters_for
 
 
 def cluster_job(run: Run) -> None:
     """One stage of ``jobs.select``."""
-    embedded = required(run, Embedded)
+    embedded = compared_of(run)
     clusters_for(run.config, embedded.size)
     with ray_session(run.log, run.store):
         check_backend(run)

@@ -1,4 +1,4 @@
-"""pool + weights -> runs/<run>/embeddings: unit-norm backbone features."""
+"""pool + encoder -> runs/<run>/embeddings: unit-norm features, and the space in which they are compared."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from collections.abc import Sequence
 from jobs.arguments import run_job
 from pipeline.config import this_run
 from pipeline.on_ray.session import ray_session
-from pipeline.publish import required
-from pipeline.results import Trained
+from pipeline.plan import trained_of
 from pipeline.run import Run
-from pipeline.stages.embed import embed
+from pipeline.stages.embed import check_features, embed
 from pipeline.stages.ingest import ingested
+from pipeline.stages.space import compare
 
 
 def embed_job(run: Run) -> None:
     """One stage of ``jobs.select``."""
-    trained = required(run, Trained)
+    check_features(run.config.embed)
+    trained = trained_of(run) if run.config.embed.features == "moco" else None
+    pool = ingested(run)
     with ray_session(run.log, run.store):
-        embedded = embed(run, ingested(run), trained)
+        embedded = compare(run, embed(run, pool, trained))
     run.save()
     print(
         f"\n{embedded.size} embeddings of {embedded.dimensions} dimensions\n"

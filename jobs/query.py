@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from jobs.arguments import run_job
 from pipeline.config import this_run
+from pipeline.plan import compared_of, trained_of
 from pipeline.publish import required
-from pipeline.results import Clustered, Embedded, Trained
+from pipeline.results import Clustered
 from pipeline.run import Run
 from pipeline.stages.ingest import ingested
 from pipeline.stages.query import check_query, query
@@ -17,7 +18,7 @@ from pipeline.stages.query import check_query, query
 def query_job(run: Run) -> None:
     """One stage of ``jobs.select``."""
     check_query(run.config)
-    stages = required(run, Trained), required(run, Embedded), required(run, Clustered)
+    stages = trained_of(run), compared_of(run), required(run, Clustered)
     queried = query(run, ingested(run), *stages)
     run.save()
     print(

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from jobs.arguments import run_job
 from pipeline.on_ray.session import ray_session
+from pipeline.plan import compared_of, trained_of
 from pipeline.publish import required
-from pipeline.results import Clustered, Embedded, Queried, Trained
+from pipeline.results import Clustered, Queried
 from pipeline.run import Run, next_command
 from pipeline.stages.ingest import ingested
 from pipeline.stages.paper import paper
@@ -17,7 +18,7 @@ from pipeline.stages.report import report
 
 def report_job(run: Run) -> None:
     """One stage of ``jobs.select``."""
-    trained, embedded = required(run, Trained), required(run, Embedded)
+    trained, embedded = trained_of(run), compared_of(run)
     clustered, queried = required(run, Clustered), required(run, Queried)
     with ray_session(run.log, run.store):
         pool = ingested(run)

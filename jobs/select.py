@@ -18,7 +18,7 @@ from pipeline.stages.select import select
 def select_job(run: Run) -> None:
     """Run all stages, then print where the results are and the next command."""
     done, config, show = select(run), run.config, run.store.show
-    goes_on = strategy(config.query.order).nests
+    goes_on = strategy(done.queried.order).nests
     words = "To go on labelling where this query ends:" if goes_on else "For a query of twice the size, chosen anew:"
     print(
         f"\n{config.query.budget} of {done.pool.size} images to label first:\n"

@@ -10,7 +10,7 @@ import hashlib
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -165,6 +165,38 @@ class PoolManifest:
             "layout": None if layout is None else Layout(**layout),
         }
         return cls(**{**values, **parsed})
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A network with its weights' file and what its input has to be. JSON-ready."""
+
+    kind: Literal["moco", "backbone"]
+    """moco: trained in this run. backbone: a frozen, pretrained network."""
+    name: str
+    """Of the network: torchvision's or timm's."""
+    file: str
+    """On the store: safetensors."""
+    weights: str
+    """SHA-256 of the weights."""
+    dimensions: int
+    """D."""
+    licence: str
+    """Of the weights."""
+    side: int | None = None
+    """Of a backbone's square input, in pixels; images of another size are resized. None: images as they are."""
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    """(3,) of RGB in 0 .. 1, of a backbone's input."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Encoder:
+        """The inverse of ``to_dict``."""
+        return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
 
 
 @dataclass(frozen=True)

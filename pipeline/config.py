@@ -22,7 +22,7 @@ from pipeline.errors import InputError, did_you_mean
 
 Value = TypeVar("Value")
 PaperSet = Literal["pathmnist", "organamnist", "bloodmnist", "cifar10-lt"]
-Stage = Literal["ingest", "pretrain", "embed", "cluster", "query", "report", "trial"]
+Stage = Literal["ingest", "pretrain", "embed", "space", "cluster", "query", "report", "trial"]
 """What a setting may decide. "trial": the trials of a benchmark or of cycles, and their results."""
 
 
@@ -38,18 +38,26 @@ SEED = Range("0 to 4294967295 (2^32 - 1)", lambda value: 0 <= value < 2**32)
 COUNT = Range("1 or more", lambda value: value >= 1)
 NOT_NEGATIVE = Range("0 or more", lambda value: 0 <= value < math.inf)
 POSITIVE = Range("more than 0", lambda value: 0 < value < math.inf)
+SMALL_INPUT = {"imagenet": 112}
+"""Features -> side in pixels at which a folder's images are kept for them, where 224 costs more than it gives."""
 SHARE = Range("0 to 1", lambda value: 0 <= value <= 1)
 
 
-def setting(default: Value, *decides: Stage, no: str = "", within: Range | None = None) -> Value:
+_ALWAYS_CLAIMED = object()
+
+
+def setting(
+    default: Value, *decides: Stage, no: str = "", within: Range | None = None, before: Any = _ALWAYS_CLAIMED
+) -> Value:
     """A field of a group of settings.
 
     Args:
         decides: the stages whose results depend on it.
         no: why no result depends on it. A field has either ``decides`` or ``no``.
         within: the allowed range of a number. None: not a number, or checked elsewhere.
+        before: the value that says what versions without this setting did. It is not claimed, so their runs go on.
     """
-    made: Value = field(default=default, metadata={"decides": decides, "no": no, "within": within})
+    made: Value = field(default=default, metadata={"decides": decides, "no": no, "within": within, "before": before})
     return made
 
 
@@ -62,7 +70,10 @@ class IngestConfig:
     name: str | None = setting(None, no="it names the pool")
     """The pool's name on the store; by default made from the source and the image size."""
     image_size: int | None = setting(None, "ingest")
-    """Images are resized once, to this side in pixels. By default arrays keep their size and folders get 224."""
+    """Images are resized once, to this side in pixels. By default arrays keep their size and folders get a side that
+    suits the features: ``folder_size``."""
+    folder_size: int | None = setting(None, "ingest", within=COUNT, before=None)
+    """Side of a folder's images where ``image_size`` is not given. None: 224, and 112 for features of imagenet."""
     channels: Literal["auto", "grey", "rgb"] = setting("auto", "ingest")
     """Of the pool. auto: arrays keep theirs; a folder is grey if 64 files spread over it all are grey."""
     labels: str | None = setting(None, "ingest")
@@ -119,8 +130,21 @@ class PretrainConfig:
 
 @dataclass(frozen=True)
 class EmbedConfig:
-    """Pool -> unit-norm backbone features."""
+    """Pool -> unit-norm features, and the space in which images are compared."""
 
+    features: str = setting("moco", "embed", before="moco")
+    """Where features come from. moco: the encoder that this run trains. imagenet: EfficientNet-Lite0, frozen.
+    timm:NAME: any of timm's networks, frozen. FILE.parquet, .npy or .npz: your own."""
+    weights: str | None = setting(None, no="by its content, which is an input of the stage")
+    """For timm:NAME: a safetensors file of its weights."""
+    download: bool = setting(False, no="where weights come from, not what they are")
+    """Whether timm may download weights from its hub."""
+    input_size: int | None = setting(None, "embed", within=COUNT, before=None)
+    """Side of a frozen network's input, in pixels. None: its own; imagenet takes images of 96 to 224 as they are."""
+    space: Literal["features", "components"] = setting("features", "space")
+    """What is compared: the features themselves, or their principal components, centred and of unit norm again."""
+    components: int = setting(96, "space", within=COUNT)
+    """Most principal components. A pool with fewer dimensions, or fewer images, has fewer."""
     batch_size: int = setting(512, no="an image is embedded by itself, but for rounding", within=COUNT)
     rows_per_file: int = setting(65_536, no="how features are cut into files", within=COUNT)
 
@@ -239,7 +263,7 @@ class RunConfig:
 
     run: str = setting("default", no="it names the run")
     store: str = setting("./hacon-store", no="where results lie")
-    preset: str = setting("small", no="where settings began; each decides for itself")
+    preset: str = setting("default", no="where settings began; each decides for itself")
     seed: int = setting(0, "pretrain", "cluster", "query", within=SEED)
     workers: int = setting(1, no="how fast training is", within=COUNT)
     """Training workers. Affects speed only."""
@@ -268,12 +292,25 @@ def check(config: RunConfig) -> None:
         raise InputError(f"'pretrain.confidence_temperatures' is {given}; give one or more, each of them once.")
 
 
+def settled(config: RunConfig) -> RunConfig:
+    """The settings with those filled in that follow from others."""
+    if config.ingest.folder_size is None and config.embed.features in SMALL_INPUT:
+        return dataclasses.replace(
+            config, ingest=dataclasses.replace(config.ingest, folder_size=SMALL_INPUT[config.embed.features])
+        )
+    return config
+
+
 def decisive(config: RunConfig, stage: str) -> dict[str, Any]:
     """The settings that decide a stage's result: dotted key -> JSON-ready value.
 
     Keys of ``ingest`` come without the group's name, since a pool belongs to no run.
     """
-    found = {key: _plain(value) for key, value, metadata in settings_of(config) if stage in metadata["decides"]}
+    found = {
+        key: _plain(value)
+        for key, value, metadata in settings_of(config)
+        if stage in metadata["decides"] and value != metadata["before"]
+    }
     return {key.removeprefix("ingest."): value for key, value in found.items()}
 
 

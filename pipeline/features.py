@@ -1,4 +1,4 @@
-"""Reading features back from their Parquet files, without Ray. N = samples, D = dimensions."""
+"""Features in Parquet files: written and read back, without Ray. N = samples, D = dimensions."""
 
 from __future__ import annotations
 
@@ -9,12 +9,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.artifacts import Float32, features_of
+from pipeline.artifacts import Float32, Int64, embedding_schema, features_of
 from pipeline.results import Embedded
 from pipeline.storage import Location
 
 ROWS = 8192
 """Read at once: 16 MiB of ResNet-18's features."""
+
+
+def features_table(ids: Int64 | pa.ChunkedArray, features: Float32) -> pa.Table:
+    """One row a sample, as ``embedding_schema``; ids (n,), features (n, D)."""
+    dimensions = features.shape[1]
+    column = pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), dimensions)
+    return pa.table([ids, column], schema=embedding_schema(dimensions))
+
+
+def write_features(store: Location, folder: str, ids: Int64, features: Float32) -> None:
+    """Write one file, named by a sample in it, so that a task that is repeated writes the same file."""
+    store.write_table(f"{folder}/{ids[0]:012d}.parquet", features_table(ids, features))
 
 
 def features_from_files(store: Location, embedded: Embedded) -> Float32:

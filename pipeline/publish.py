@@ -150,7 +150,7 @@ def stage_of(
         run.store,
         run.folder(kind.stage),
         kind,
-        {**decisive(config, kind.job), **inputs},
+        {**decisive(config, kind.decided_by or kind.job), **inputs},
         remedy or f"start a new run that takes over what it can: --run NEW --from {config.run}{store_flag(config)}",
         reuse=run_folder(config.reuse, kind.stage) if reusable and config.reuse is not None else None,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Self
 
-from pipeline.artifacts import PoolManifest
+from pipeline.artifacts import Encoder, PoolManifest
 from pipeline.errors import InputError
 
 WEIGHTS, CONFIDENCE, HISTORY = "weights.safetensors", "confidence.parquet", "history.json"
@@ -18,6 +18,7 @@ KEPT = "kept.json"
 """What the driver needs of a training: the weights' fingerprint and the features' dimensions."""
 CLUSTERS, CENTROIDS = "clusters.parquet", "centroids.parquet"
 QUERY, ORDER, TASKS = "query.csv", "order.parquet", "query.labelstudio.json"
+SPACE = "space.safetensors"
 PAGE = "report.html"
 
 
@@ -28,7 +29,9 @@ class Published:
     stage: ClassVar[str]
     """The stage's folder below ``runs/<run>``."""
     job: ClassVar[str]
-    """The command that makes it. Settings use this name to say what they decide."""
+    """The command that makes it."""
+    decided_by: ClassVar[str] = ""
+    """The name by which settings say that they decide it, where that is not the command's."""
 
     folder: str = ""
     """The stage's folder on the store."""
@@ -104,6 +107,11 @@ class Trained(Published):
         return f"{self.files}/{WEIGHTS}"
 
     @property
+    def encoder(self) -> Encoder:
+        """The query encoder without its projection head."""
+        return Encoder("moco", self.arch, self.weights_file, self.weights, self.dimensions, licence="yours")
+
+    @property
     def confidence_file(self) -> str:
         """Parquet of ``CONFIDENCE_SCHEMA``."""
         return f"{self.files}/{CONFIDENCE}"
@@ -125,6 +133,38 @@ class Embedded(Published):
     """N."""
     dimensions: int
     """D."""
+    source: str = "moco"
+    """As ``embed.features`` names it."""
+    encoder: Encoder | None = None
+    """What made them; none: they were given, or version 0.2 or older made them with the run's own encoder."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {**super().to_dict(), "encoder": None if self.encoder is None else self.encoder.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The inverse of ``to_dict``."""
+        encoder = values.get("encoder")
+        parsed = {"encoder": None if encoder is None else Encoder.from_dict(encoder)}
+        return super().from_dict({"source": "moco", **values, **parsed})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared(Embedded):
+    """Features in the space in which images are compared: principal components, centred, of unit norm again."""
+
+    stage: ClassVar[str] = "components"
+    job: ClassVar[str] = "embed"
+    decided_by: ClassVar[str] = "space"
+
+    explained: float
+    """Share of the features' variance that the components hold."""
+
+    @property
+    def space_file(self) -> str:
+        """Of ``space.Space``, safetensors: what turns other features into this space."""
+        return f"{self.folder}/{SPACE}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +205,15 @@ class Queried(Published):
     """The strategy's name."""
     emitted: int
     """Rows of the order's file."""
+    reason: str = ""
+    """A sentence: why this order, where ``query.order=auto`` chose it."""
+    premise: dict[str, Any] | None = None
+    """Of ``select.premise.Premise``. None: the run has no confidence, or version 0.2 or older made it."""
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The inverse of ``to_dict``."""
+        return super().from_dict({"reason": "", "premise": None, **values})
 
     @property
     def query_file(self) -> str:
@@ -214,5 +263,5 @@ class SharedPart(Published):
         return super().from_dict({"inertia": None, "backend": None, "reason": None, **values})
 
 
-STAGES: tuple[type[Published], ...] = (Trained, Embedded, Clustered, Queried, Reported)
-"""The stages of a run, in order. Each builds on those before it."""
+STAGES: tuple[type[Published], ...] = (Trained, Embedded, Compared, Clustered, Queried, Reported)
+"""The stages of a run, in order. Each builds on those before it. ``runs`` says which of them a run has."""

@@ -14,6 +14,7 @@ from pipeline.artifacts import pool_folder
 from pipeline.config import RunConfig, override, this_run
 from pipeline.data.catalogue import pool_name
 from pipeline.errors import InputError
+from pipeline.plan import stages_of
 from pipeline.publish import finished
 from pipeline.results import STAGES, Clustered, Embedded, Ingested, Published, Queried
 from pipeline.run import ARRAYS, CONFIG, next_command, run_folder, saved_config
@@ -201,8 +202,9 @@ def _pool(store: Location, run: str) -> str | None:
 def _state(store: Location, run: str, uses: dict[str, list[str]]) -> RunState:
     files = store.files(f"runs/{run}")
     results = dict(_results(store, run))
-    stages = tuple(_stage(run, kind, done, files) for kind, done in results.items())
     config = _config(store, run)
+    wanted = STAGES if config is None else stages_of(config)
+    stages = tuple(_stage(run, kind, results[kind], files) for kind in wanted)
     embedded, queried, clustered = results[Embedded], results[Queried], results[Clustered]
     assert embedded is None or isinstance(embedded, Embedded)
     assert queried is None or isinstance(queried, Queried)

@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from pipeline import device as devices
 from pipeline.artifacts import PoolManifest, Uint8, fingerprint
 from pipeline.data.views import normalise
-from pipeline.embed import Embedder, on_worker_threads, worker_threads
+from pipeline.embed import on_worker_threads, worker_threads
+from pipeline.embed.moco import Embedder
 from pipeline.machine import cores
 from pipeline.moco.model import build_encoder, fold_batch_norms
 from pipeline.results import Trained

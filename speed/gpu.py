@@ -47,7 +47,7 @@ from pipeline.config import override
 from pipeline.context import LocalContext
 from pipeline.data.keyed import sample_keys
 from pipeline.data.views import RGB, make_views
-from pipeline.embed import Embedder
+from pipeline.embed.moco import Embedder
 from pipeline.moco.confidence import ConfidenceAccumulator
 from pipeline.moco.fast import cuda_graph
 from pipeline.moco.fast.cuda_graph import CudaGraph

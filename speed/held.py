@@ -264,7 +264,7 @@ def cluster(file: str, rows: int) -> tuple[float, float, float]:
         not grow.
     """
     from pipeline.cluster import kmeans_stream, sklearn_backend
-    from pipeline.stages.cluster import CHUNK_BYTES
+    from pipeline.on_ray.embeddings import CHUNK_BYTES
 
     at_once, passes = CHUNK_BYTES // (4 * DIMENSIONS), 0
 

@@ -22,8 +22,8 @@ from pipeline.config import EmbedConfig, IngestConfig
 from pipeline.data.staging import Sizes
 from pipeline.moco.fit import IMAGENET_DRAWS
 from pipeline.on_ray.embedding import rows_of_a_file
+from pipeline.on_ray.embeddings import CHUNK_BYTES, HELD_BYTES
 from pipeline.on_ray.stream import BYTES_PER_READ
-from pipeline.stages.cluster import CHUNK_BYTES, HELD_BYTES
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "scale.md"
 MARKER = "<!-- tables: python -m speed.scale_plan --write -->"

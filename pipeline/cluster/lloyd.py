@@ -16,16 +16,17 @@ from pipeline.artifacts import Float32, Float64
 from pipeline.cluster.assignment import BLOCK_ROWS, Chunks, Compared, in_order
 
 
-def lloyd(chunks: Chunks, centroids: Float32, passes: int, least: float) -> Float32:
+def lloyd(chunks: Chunks, centroids: Float32, passes: int, least: float, fixed: int = 0) -> Float32:
     """Centroids (K, D) after some passes; one without rows stays where it is.
 
     Args:
         passes: at most.
         least: stop when the pass before has lowered the inertia by this share of it or less.
+        fixed: the first so many centroids do not move; they take the rows that are nearest to them.
     """
     # One point for all passes: |x - m|^2 of all rows is the same in all of them, and summed in the first.
     middle = Compared.of(centroids).middle
-    spread, before = 0.0, np.inf
+    spread, before, still = 0.0, np.inf, centroids[:fixed].copy()
     for number in range(passes):
         sums_of = partial(_sums, compared=Compared.of(centroids, middle), first=number == 0)
         total, count, lowest = np.zeros(centroids.shape), np.zeros(len(centroids)), 0.0
@@ -36,6 +37,7 @@ def lloyd(chunks: Chunks, centroids: Float32, passes: int, least: float) -> Floa
             spread += apart
         inertia = spread + 2 * lowest
         centroids = np.where(count[:, None] > 0, total / np.maximum(count, 1)[:, None], centroids).astype(np.float32)
+        centroids[:fixed] = still
         if before - inertia <= least * inertia:
             break
         before = inertia

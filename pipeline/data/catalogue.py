@@ -24,7 +24,7 @@ from pipeline.storage import Location, open_source
 SMALLEST = 8
 """Pixels a side, as scikit-learn's digits have."""
 FOLDER_SIZE = 224
-"""Pixels a side of a folder's images unless ``ingest.image_size`` says otherwise."""
+"""Pixels a side of a folder's images unless the settings say otherwise."""
 
 
 def open_images(config: IngestConfig) -> Source:
@@ -79,8 +79,13 @@ def pool_name(config: IngestConfig) -> str:
     scheme, rest = _split(config)
     stem = rest.rstrip("/").rpartition("/")[2].removesuffix(".npz") or scheme
     slug = re.sub(r"[^a-z0-9_]+", "-", stem.lower()).strip("-") or scheme
-    size = config.image_size or (FOLDER_SIZE if scheme == "folder" else None)
+    size = config.image_size or (folder_size(config) if scheme == "folder" else None)
     return f"{slug}-{size}px" if size else slug
+
+
+def folder_size(config: IngestConfig) -> int:
+    """Pixels a side of a folder's images where ``image_size`` is not given."""
+    return config.folder_size or FOLDER_SIZE
 
 
 def _split(config: IngestConfig) -> tuple[str, str]:
@@ -167,7 +172,7 @@ def _folder(path: str, config: IngestConfig) -> Source:
         location,
         listing,
         state=f"{listing.num_rows} files {state}{labels_state}",
-        size=config.image_size or FOLDER_SIZE,
+        size=config.image_size or folder_size(config),
         channels=CHANNELS.get(config.channels),
         max_pixels=config.max_pixels,
         label_numbers=numbers,

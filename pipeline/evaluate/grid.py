@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from pipeline.artifacts import Int64, PoolManifest, matching_temperature
 from pipeline.config import RunConfig, TrialsConfig
+from pipeline.data.given import is_given
 from pipeline.errors import InputError, did_you_mean
 from pipeline.evaluate.cycles import CycleSpec
 from pipeline.evaluate.spec import PUBLISHED, RANDOM_COVERED, TrialSpec, grid
+from pipeline.plan import trains
 from pipeline.select import STRATEGIES, find, strategy
 from pipeline.storage import Location
 
@@ -32,7 +34,7 @@ def benchmark_specs(config: RunConfig, pool: PoolManifest, orders: Mapping[str, 
         raise InputError("A benchmark needs budgets, such as --budgets 59,119.")
     _check_size("benchmark.budgets", settings.budgets, pool)
     temperature, k = _temperature(config, settings), _clusters(settings, pool)
-    everything = ALL in settings.strategies
+    everything, lacks = ALL in settings.strategies, _lacks(config)
     names = [RANDOM_COVERED, *STRATEGIES, *orders] if everything else _known(settings.strategies, orders)
     specs = grid(
         names,
@@ -45,7 +47,7 @@ def benchmark_specs(config: RunConfig, pool: PoolManifest, orders: Mapping[str, 
         temperature=temperature,
         scorer=settings.scorer,
     )
-    impossible = {spec.id: why for spec in specs if (why := _impossible(spec, pool, orders))}
+    impossible = {spec.id: why for spec in specs if (why := _impossible(spec, pool, orders, lacks))}
     if impossible and not everything:
         raise InputError(next(iter(impossible.values())))
     return [spec for spec in specs if spec.id not in impossible]
@@ -81,7 +83,8 @@ def cycle_specs(config: RunConfig, pool: PoolManifest, orders: Mapping[str, Int6
         for later in settings.later
         for seed in range(settings.trials)
     ]
-    impossible = {spec.id: why for spec in specs if (why := _impossible(choices_of(spec)[0], pool, orders))}
+    lacks = _lacks(config)
+    impossible = {spec.id: why for spec in specs if (why := _impossible(choices_of(spec)[0], pool, orders, lacks))}
     if impossible and ALL not in settings.initial:
         raise InputError(next(iter(impossible.values())))
     return [spec for spec in specs if spec.id not in impossible]
@@ -137,7 +140,17 @@ def _check_size(key: str, sizes: Sequence[int], pool: PoolManifest) -> None:
         raise InputError(f"'{key}' is {max(sizes)}, and the pool has {pool.size} images; give at most {pool.size}.")
 
 
-def _impossible(spec: TrialSpec, pool: PoolManifest, orders: Mapping[str, Int64]) -> str:
+def _lacks(config: RunConfig) -> dict[str, str]:
+    """Columns that no trial of this run has -> why."""
+    lacks: dict[str, str] = {}
+    if not trains(config):
+        lacks |= dict.fromkeys(("confidence", "variability"), "this run has not trained MoCo")
+    if is_given(config.embed.features):
+        lacks["probability_views"] = "there are no features of altered copies"
+    return lacks
+
+
+def _impossible(spec: TrialSpec, pool: PoolManifest, orders: Mapping[str, Int64], lacks: Mapping[str, str]) -> str:
     """Why a trial cannot be; empty where it can."""
     assert pool.classes is not None
     if spec.strategy == RANDOM_COVERED and spec.budget < len(pool.classes):
@@ -149,6 +162,9 @@ def _impossible(spec: TrialSpec, pool: PoolManifest, orders: Mapping[str, Int64]
     chosen_by = find(spec.strategy)
     if chosen_by is not None and chosen_by.scorer and spec.scorer == "labelled" and spec.budget < 2:
         return f"'{spec.strategy}' with a scorer that is trained on the query so far needs a budget of 2 or more."
+    for column in chosen_by.needs if chosen_by is not None else ():
+        if column in lacks:
+            return f"'{spec.strategy}' needs {column}, and {lacks[column]}; leave it out."
     return ""
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from pipeline.artifacts import Float32, Int64, PoolManifest, fingerprint, pool_folder
+from pipeline.cluster.space import Space
 from pipeline.config import ClusterConfig, TrialsConfig
 from pipeline.data.pool import PoolReader
 from pipeline.errors import InputError
@@ -21,7 +22,7 @@ from pipeline.evaluate.files import part_arrays, part_folder
 from pipeline.evaluate.samples import EvaluationData, Samples
 from pipeline.features import features_from_files
 from pipeline.publish import Result, claim, finished
-from pipeline.results import Embedded, Ingested, SharedPart, Trained
+from pipeline.results import Compared, Embedded, Ingested, SharedPart, Trained
 from pipeline.run import Run, run_folder
 from pipeline.storage import Location
 
@@ -40,7 +41,9 @@ class Evaluation:
     images: str
     """Fingerprint of all images and labels."""
     weights: str
-    """Fingerprint of MoCo's weights."""
+    """Fingerprint of what made features and confidence."""
+    space: bool
+    """Whether images are compared by components of the features."""
     cluster: ClusterConfig
     classifier: str
     network: str | None
@@ -85,8 +88,11 @@ def check_labelled(pool: PoolManifest) -> None:
         )
 
 
-def evaluation_of(run: Run, settings: TrialsConfig, pool: PoolManifest, trained: Trained) -> Evaluation:
+def evaluation_of(run: Run, settings: TrialsConfig, pool: PoolManifest, weights: str) -> Evaluation:
     """The evaluation of a run; checks the classifier and what it needs.
+
+    Args:
+        weights: fingerprint of what made features and confidence.
 
     Raises:
         InputError: no labels, no test split, no such classifier.
@@ -101,7 +107,8 @@ def evaluation_of(run: Run, settings: TrialsConfig, pool: PoolManifest, trained:
         run=config.run,
         pool=pool.name,
         images=fingerprint(*_digests(PoolReader(store, pool))),
-        weights=trained.weights,
+        weights=weights,
+        space=config.embed.space == "components",
         cluster=replace(config.cluster, n_init=settings.n_init or config.cluster.n_init),
         classifier=settings.classifier,
         network=settings.network,
@@ -173,9 +180,26 @@ class Opened:
 
     @cached_property
     def features(self) -> Float32:
-        """(N, D) of the pool."""
+        """(N, D) of the pool, in the space in which the run compares."""
         # Straight from the files: a Ray Data stream would wait for the CPUs that trials hold.
-        return features_from_files(self.evaluation.store, self.stage(Embedded))
+        space = self.space
+        return features_from_files(self.evaluation.store, self.embedded if space is None else space)
+
+    @cached_property
+    def embedded(self) -> Embedded:
+        """The pool's features as their source gives them."""
+        return self.stage(Embedded)
+
+    @cached_property
+    def space(self) -> Compared | None:
+        """The space in which the run compares; none: the features' own."""
+        return self.stage(Compared) if self.evaluation.space else None
+
+    def compared(self, features: Float32) -> Float32:
+        """Other features (n, D) in the space in which the run compares."""
+        if self.space is None:
+            return features
+        return Space.from_bytes(self.evaluation.store.read_bytes(self.space.space_file))(features)
 
     @cached_property
     def resources(self) -> Resources:
@@ -184,7 +208,7 @@ class Opened:
         return Resources(
             device=self.device,
             encoder=self.weights if given.classifier == "finetune" else None,
-            arch=self.stage(Trained).arch,
+            arch=self.stage(Trained).arch if given.classifier == "finetune" else "resnet18",
             imagenet_weights=given.imagenet_weights,
             network=None if given.network is None else network_settings(given.network),
         )

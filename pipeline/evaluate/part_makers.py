@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.artifacts import Float32, Int64
+from pipeline.artifacts import Float32, Int64, Uint8
 from pipeline.cluster import KMeansResult, kmeans
 from pipeline.cluster.umap2d import umap2d
+from pipeline.data.given import given_features
 from pipeline.evaluate import classifiers, stored_parts
 from pipeline.evaluate.learnability import learnability_of_features, learnability_of_images
 from pipeline.evaluate.opened import Opened
@@ -19,7 +20,7 @@ from pipeline.results import SharedPart, Trained
 from pipeline.select.fresh_clusters import cluster_features
 
 if TYPE_CHECKING:
-    from pipeline.embed import Embedder
+    from collections.abc import Callable
 
 Made = tuple[dict[str, Any], SharedPart]
 """Arrays by name, and facts beside them."""
@@ -27,17 +28,27 @@ _ROWS_AT_ONCE = 512
 
 
 def features(given: Opened, split: str) -> Made:
-    """(n, D) of a split."""
-    reader, embed = given.reader, _embedder(given)
+    """(n, D) of a split, in the space in which the run compares."""
+    reader, embedded = given.reader, given.embedded
+    if embedded.encoder is None and embedded.source != "moco":
+        made = given_features(embedded.source, reader, split)
+        return {"features": given.compared(made)}, SharedPart()
+    embed = _embedder(given)
     ids = np.arange(reader.manifest.splits[split])
     batches = [ids[at : at + _ROWS_AT_ONCE] for at in range(0, len(ids), _ROWS_AT_ONCE)]
-    return {"features": np.concatenate([embed(reader.images(batch, split)) for batch in batches])}, SharedPart()
+    made = np.concatenate([embed(reader.images(batch, split)) for batch in batches])
+    return {"features": given.compared(made)}, SharedPart()
 
 
 def copies(given: Opened) -> Made:
     """(V, N, D) of augmented copies of the pool."""
     train = given.train
-    return {"copies": copied_features(_embedder(given), train.images(), train.ids, COPIES, seed=0)}, SharedPart()
+    embed = _embedder(given)
+
+    def compared(images: Uint8) -> Float32:
+        return given.compared(embed(images))
+
+    return {"copies": copied_features(compared, train.images(), train.ids, COPIES, seed=0)}, SharedPart()
 
 
 def clusters(given: Opened, space: str, k: int, seed: int) -> Made:
@@ -112,10 +123,11 @@ def orders(given: Opened, orders: Mapping[str, Int64]) -> Made:
     return dict(orders), SharedPart()
 
 
-def _embedder(given: Opened) -> Embedder:
-    from pipeline.embed import Embedder  # torchvision: five seconds that a trial's worker need not wait for
+def _embedder(given: Opened) -> Callable[[Uint8], Float32]:
+    from pipeline.embed import open_embedder  # torchvision: five seconds that a trial's worker need not wait for
 
-    return Embedder(given.weights, given.stage(Trained).arch, given.device)
+    encoder = given.embedded.encoder or given.stage(Trained).encoder
+    return open_embedder(given.evaluation.store, encoder, given.device)
 
 
 def _facts(found: KMeansResult) -> SharedPart:

@@ -1,4 +1,4 @@
-"""pool + weights -> embeddings: Ray Data, Parquet to Parquet, through a pool of actors.
+"""pool + encoder -> embeddings: Ray Data, Parquet to Parquet, through a pool of actors.
 
 On one machine without a GPU there is nothing to spread, so the driver reads and maps. It has torch loaded already,
 which takes any other process ten seconds, and nothing is copied between processes.
@@ -12,12 +12,12 @@ import numpy as np
 import pyarrow as pa
 import ray.data
 
-from pipeline.artifacts import Float32, Int64, PoolManifest, embedding_schema, features_of, images_of
+from pipeline.artifacts import Encoder, PoolManifest, features_of, images_of
+from pipeline.features import features_table
 from pipeline.machine import cores
 from pipeline.on_ray.follow import follow
 from pipeline.on_ray.session import gpus, only_this_machine
 from pipeline.progress import Progress
-from pipeline.results import Embedded, Trained
 from pipeline.run import Run
 from pipeline.storage import Location
 
@@ -29,21 +29,21 @@ _FILES_TO_TELL = 50
 """Fewest files of a large pool's features. Progress is counted in written files."""
 
 
-def embed_pool(run: Run, pool: PoolManifest, trained: Trained, files: str) -> Embedded:
+def embed_pool(run: Run, pool: PoolManifest, encoder: Encoder, files: str) -> None:
     """Write the features of every image of the pool below ``files``."""
     config, store, say = run.config, run.store, run.log
     workers = min(config.workers, gpus()) or 1
     say(f"embed {pool.size} images on {f'{workers} GPU(s)' if gpus() else 'the CPU'}")
     source, columns = pool.files.images("train"), ["sample_id", "image"]
     shape = (pool.height, pool.width, pool.channels)
-    embedder = (store, trained.weights_file, trained.arch, shape)
-    rows = rows_of_a_file(config.embed.rows_per_file, pool.size, trained.dimensions)
+    embedder = (store, encoder, shape)
+    rows = rows_of_a_file(config.embed.rows_per_file, pool.size, encoder.dimensions)
     if only_this_machine():
         from pipeline.embed import on_worker_threads, worker_threads  # torch, see below
 
         progress, embed, count = Progress("embed", pool.size, say), _EmbedImages(*embedder), worker_threads()
         images = store.batches(source, columns, max(1, config.embed.batch_size // count))
-        for part in _gathered(on_worker_threads(embed, images, count), rows, trained.dimensions):
+        for part in _gathered(on_worker_threads(embed, images, count), rows, encoder.dimensions):
             progress.advance(by=len(_write(part, store, files)))
     else:
         pool_files = ray.data.read_parquet(store.path(source), filesystem=store.filesystem)
@@ -58,7 +58,6 @@ def embed_pool(run: Run, pool: PoolManifest, trained: Trained, files: str) -> Em
         )
         written = mapped.map_batches(_write, fn_args=(store, files), batch_size=rows, batch_format="pyarrow")
         follow(written, "embed", pool.size, say)
-    return Embedded(size=pool.size, dimensions=trained.dimensions)
 
 
 def rows_of_a_file(most: int, size: int, dimensions: int) -> int:
@@ -81,17 +80,11 @@ def _gathered(tables: Iterable[pa.Table], rows: int, dimensions: int) -> Iterato
             ids[place], features[place] = np.asarray(part["sample_id"]), features_of(part["features"])
             filled, left = place.stop, left.slice(len(part))
             if filled == rows:
-                yield _table(ids, features)
+                yield features_table(ids, features)
                 filled = 0
         part = left = None
     if filled:
-        yield _table(ids[:filled], features[:filled])
-
-
-def _table(ids: Int64 | pa.ChunkedArray, features: Float32) -> pa.Table:
-    dimensions = features.shape[1]
-    column = pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), dimensions)
-    return pa.table([ids, column], schema=embedding_schema(dimensions))
+        yield features_table(ids[:filled], features[:filled])
 
 
 def _write(batch: pa.Table, store: Location, folder: str) -> pa.Table:
@@ -104,18 +97,17 @@ def _write(batch: pa.Table, store: Location, folder: str) -> pa.Table:
 class _EmbedImages:
     """One actor: loads the weights once, from the store, and maps batches."""
 
-    def __init__(self, store: Location, weights: str, arch: str, shape: tuple[int, int, int]) -> None:
+    def __init__(self, store: Location, encoder: Encoder, shape: tuple[int, int, int]) -> None:
         # Imported here: only these actors need torch, not the driver, readers or writers.
         import torch
-        from safetensors.torch import load
 
-        from pipeline.embed import Embedder
+        from pipeline.embed import open_embedder
 
         if not torch.cuda.is_available():
             torch.set_num_threads(cores())
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._embedder = Embedder(load(store.read_bytes(weights)), arch, device)
+        self._embedder = open_embedder(store, encoder, device)
         self._shape = shape
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        return _table(batch["sample_id"], self._embedder(images_of(batch["image"], *self._shape)))
+        return features_table(batch["sample_id"], self._embedder(images_of(batch["image"], *self._shape)))

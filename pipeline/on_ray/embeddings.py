@@ -18,6 +18,11 @@ from pipeline.on_ray.session import only_this_machine
 from pipeline.results import Embedded
 from pipeline.storage import Location
 
+HELD_BYTES = 4 << 30
+"""Features up to this size are one array in memory. Larger ones are streamed where the reader can take a stream."""
+CHUNK_BYTES = 64 << 20
+"""Size of a chunk of the stream. K-means holds two chunks, and blocks that wait for a core."""
+
 
 def embeddings_stream(store: Location, embedded: Embedded) -> ray.data.Dataset:
     """Rows of sample_id and features, in no promised order.
@@ -31,6 +36,15 @@ def embeddings_stream(store: Location, embedded: Embedded) -> ray.data.Dataset:
 def all_features(store: Location, embedded: Embedded) -> Float32:
     """The features (N, D) in id order: one array, never two."""
     return gathered(_tables(store, embedded), embedded)
+
+
+def features_in_chunks(store: Location, embedded: Embedded) -> Chunks:
+    """Repeatable passes over the features in id order: of an array where they fit in memory, else of a stream."""
+    rows = max(1, CHUNK_BYTES // (4 * embedded.dimensions))
+    if 4 * embedded.size * embedded.dimensions > HELD_BYTES:
+        return features_in_id_order(embeddings_stream(store, embedded), rows)
+    features = all_features(store, embedded)
+    return lambda: (features[at : at + rows] for at in range(0, len(features), rows))
 
 
 def features_in_id_order(stream: ray.data.Dataset, rows: int) -> Chunks:

@@ -41,12 +41,12 @@ class QueryRow:
 
 @dataclass(frozen=True)
 class PoolArrays:
-    """The whole pool, any row order. Shapes: all (N,)."""
+    """The whole pool, any row order. Shapes: all (N,). None: the run has no confidence."""
 
     sample_id: Int64
     cluster: NDArray[np.integer]
-    confidence: Float64
-    variability: Float64
+    confidence: Float64 | None
+    variability: Float64 | None
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,7 @@ class ReportData:
     sheet shows at most ``contact_sheet`` of them. ``order``, ``temperature``, ``k`` and ``cluster_space`` are what was
     run, not what was asked for. ``training`` has one mapping an epoch: epoch, loss, learning_rate, seconds and, where
     it was recorded, accuracy (0 to 1) of the instance-discrimination task. ``stage_seconds`` are in the run's order.
+    ``features`` is ``Embedded.source``.
     """
 
     title: str
@@ -106,6 +107,7 @@ class ReportData:
     command: str
     next_command: str
     cluster_space: str = "features"
+    features: str = "moco"
     embedding: EmbeddingMap | None = None
     training: Sequence[Mapping[str, float]] = ()
     classes: ClassStatistics | None = None
@@ -123,7 +125,8 @@ class ReportData:
             raise ValueError("a report needs a query of at least one image")
         if len(self.images) > len(self.query):
             raise ValueError(f"{len(self.images)} images were given for a query of {len(self.query)}")
-        _check_lengths("pool", self.pool.sample_id, self.pool.cluster, self.pool.confidence, self.pool.variability)
+        columns = (self.pool.sample_id, self.pool.cluster, self.pool.confidence, self.pool.variability)
+        _check_lengths("pool", *(column for column in columns if column is not None))
         missing = ~np.isin([row.sample_id for row in self.query], self.pool.sample_id)
         if missing.any():
             raise ValueError(f"{int(missing.sum())} of the query's {len(self.query)} images are not in the pool")
@@ -177,7 +180,13 @@ def render(data: ReportData) -> str:
             data=data,
             headline=words.headline(len(data.query)),
             lede=words.lede(len(data.query), len(data.pool.sample_id), data.k, data.order),
-            why=words.why(data.order, data.temperature, data.k, len(data.query)),
+            why=words.why(
+                data.order,
+                None if data.pool.confidence is None else data.temperature,
+                data.k,
+                len(data.query),
+                data.features,
+            ),
             tiles=_tiles(data),
             gauges=_gauges(data.classes),
             class_rows=_class_rows(data.classes),
@@ -211,7 +220,9 @@ def contact_sheet(data: ReportData, size: ThumbnailSize) -> list[ClusterCard]:
     thumbnails: dict[int, list[Thumbnail]] = {}
     # Two lengths on purpose: the caller may have read the pictures of the first few only.
     for row, image in zip(data.query[: data.contact_sheet], data.images, strict=False):
-        alt = f"Rank {row.rank}, {row.key}, cluster {row.cluster}, confidence {words.number(row.confidence)}"
+        alt = f"Rank {row.rank}, {row.key}, cluster {row.cluster}"
+        if data.pool.confidence is not None:
+            alt += f", confidence {words.number(row.confidence)}"
         picture = Thumbnail(row, png_uri(image, size), words.short_name(row.key), alt)
         thumbnails.setdefault(row.cluster, []).append(picture)
     return [
@@ -235,7 +246,8 @@ def _tiles(data: ReportData) -> list[tuple[str, str, str]]:
         (words.count(total), "images in the pool", words.pool_remark(data.counts)),
         (words.count(data.k), "cluster" if data.k == 1 else "clusters", f"{words.count(touched)} of them in the query"),
     ]
-    known = data.pool.confidence[np.isfinite(data.pool.confidence)]
+    confidence = data.pool.confidence
+    known = np.empty(0) if confidence is None else confidence[np.isfinite(confidence)]
     if len(known):
         of_query = [row.confidence for row in data.query if np.isfinite(row.confidence)]
         middle = words.number(float(np.median(of_query)) if of_query else np.nan)
@@ -269,7 +281,9 @@ def _class_rows(classes: ClassStatistics | None) -> list[tuple[str, int, float, 
 
 
 def _pictures(data: ReportData) -> list[Picture]:
-    pictures = [_dataset_map(data)]
+    pictures = []
+    if data.pool.confidence is not None and data.pool.variability is not None:
+        pictures.append(_dataset_map(data, data.pool.confidence, data.pool.variability))
     if data.embedding is not None:
         pictures.append(_embedding_map(data, data.embedding))
     pictures.append(_cluster_bars(data))
@@ -278,9 +292,9 @@ def _pictures(data: ReportData) -> list[Picture]:
     return pictures
 
 
-def _dataset_map(data: ReportData) -> Picture:
+def _dataset_map(data: ReportData, confidence: Float64, variability: Float64) -> Picture:
     pool = data.pool
-    figure = figures.dataset_map(pool.confidence, pool.variability, data.is_selected(pool.sample_id))
+    figure = figures.dataset_map(confidence, variability, data.is_selected(pool.sample_id))
     return Picture(
         "Dataset map",
         data_uri("image/png", figures.png(figure)),

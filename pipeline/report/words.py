@@ -128,8 +128,25 @@ def lede(budget: int, total: int, k: int, order: str) -> str:
     )
 
 
-def why(order: str, temperature: float, k: int, budget: int) -> list[tuple[str, str]]:
-    """The method in three steps, as (step, words)."""
+_FEATURES = {
+    "moco": "A network (MoCo v2) was trained, without labels, to recognise two altered views of one image among many "
+    "others. Images that look alike end up close together.",
+    "imagenet": "A network that was trained on everyday photographs (EfficientNet-Lite0, ImageNet) described every "
+    "image by numbers. Images that look alike lie close together. Nothing was trained on this pool.",
+    "timm": "A pretrained network described every image by numbers. Images that look alike lie close together. Nothing "
+    "was trained on this pool.",
+    "given": "The numbers that describe every image were given. Images with like numbers lie close together.",
+}
+"""Where features come from -> what was done."""
+
+
+def why(order: str, temperature: float | None, k: int, budget: int, features: str = "moco") -> list[tuple[str, str]]:
+    """The method in three steps, as (step, words).
+
+    Args:
+        temperature: of the confidence. None: the run has none.
+        features: ``Embedded.source``.
+    """
     _, reason = words_of(order)
     share = "at most one" if budget < k else f"about {budget / k:.1f}" if budget % k else count(budget // k)
     sorted_into = f"K-means sorted the images into {count(k)} clusters of look-alikes."
@@ -139,18 +156,16 @@ def why(order: str, temperature: float, k: int, budget: int) -> list[tuple[str, 
         kinds = f"{sorted_into} Taking {share} from each keeps rare kinds in and common kinds from taking over."
     else:
         kinds = "With more than one cluster each of them would get its share; this query was made with a single one."
+    confidence = (
+        ""
+        if temperature is None
+        else " (Confidence is how surely training told an image from the others, from 0 to 1, at softmax temperature "
+        f"{temperature:g}.)"
+    )
     return [
-        (
-            "Learn what the images look like",
-            "A network (MoCo v2) was trained, without labels, to recognise two altered views of one image "
-            "among many others. Images that look alike end up close together.",
-        ),
+        ("See what the images look like", _FEATURES.get(features.partition(":")[0], _FEATURES["given"])),
         ("Cover all kinds", kinds),
-        (
-            "Prefer the right ones in each" if takes_turns(order) else "Prefer the right ones",
-            f"{reason} (Confidence is how surely training told an image from the others, from 0 to 1, "
-            f"at softmax temperature {temperature:g}.)",
-        ),
+        ("Prefer the right ones in each" if takes_turns(order) else "Prefer the right ones", f"{reason}{confidence}"),
     ]
 
 

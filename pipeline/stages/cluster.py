@@ -11,18 +11,19 @@ from pipeline.cluster.umap2d import umap2d
 from pipeline.config import ClusterConfig, RunConfig
 from pipeline.errors import InputError
 from pipeline.machine import free_memory
-from pipeline.on_ray.embeddings import all_features, embeddings_stream, features_in_id_order
+from pipeline.on_ray.embeddings import (
+    CHUNK_BYTES,
+    HELD_BYTES,
+    all_features,
+    embeddings_stream,
+    features_in_id_order,
+)
 from pipeline.on_ray.session import gpus
 from pipeline.on_ray.tasks import where_the_gpu_is
 from pipeline.publish import Stage, stage_of
 from pipeline.results import Clustered, Embedded
 from pipeline.run import Run
 from pipeline.storage import Location
-
-HELD_BYTES = 4 << 30
-"""Features up to this size are one array in memory. Larger ones are streamed if the backend can take a stream."""
-CHUNK_BYTES = 64 << 20
-"""Size of a chunk of the stream. K-means holds two chunks, and blocks that wait for a core."""
 
 
 def clusters_for(config: RunConfig, size: int) -> int:

@@ -6,12 +6,13 @@ import csv
 import io
 from dataclasses import dataclass
 
-from pipeline.artifacts import PoolManifest
+from pipeline.artifacts import PoolManifest, fingerprint
 from pipeline.config import TrialsConfig
+from pipeline.errors import InputError
 from pipeline.evaluate.opened import Evaluation, evaluation_of
 from pipeline.evaluate.tables import Table
-from pipeline.publish import required
-from pipeline.results import Embedded, Trained
+from pipeline.plan import compared_of, trained_of
+from pipeline.results import Compared
 from pipeline.run import Run
 from pipeline.stages.ingest import ingested
 from pipeline.storage import Location
@@ -34,9 +35,20 @@ def evaluation_of_run(run: Run, settings: TrialsConfig) -> tuple[Evaluation, Poo
     Raises:
         InputError: a stage is not finished, or ``evaluation_of`` refuses.
     """
-    trained, _ = required(run, Trained), required(run, Embedded)
+    trained, embedded = trained_of(run), compared_of(run)
+    if settings.classifier == "finetune" and trained is None:
+        raise InputError(
+            "The classifier 'finetune' starts from MoCo's encoder, which this run has not trained; choose another."
+        )
+    own = trained is not None and embedded.source == "moco" and not isinstance(embedded, Compared)
+    # Of version 0.2 there is only this, so what it began goes on.
+    weights = (
+        trained.weights
+        if trained is not None and own
+        else fingerprint(embedded.fingerprint, trained.weights if trained else "")
+    )
     pool = ingested(run)
-    return evaluation_of(run, settings, pool, trained), pool
+    return evaluation_of(run, settings, pool, weights), pool
 
 
 def write_table(store: Location, name: str, table: Table) -> None:

@@ -14,13 +14,15 @@ from pipeline.artifacts import ORDER_SCHEMA, PoolManifest, confidence_at, matchi
 from pipeline.config import RunConfig
 from pipeline.data.pool import PoolReader
 from pipeline.errors import InputError
-from pipeline.on_ray.embeddings import all_features
+from pipeline.on_ray.embeddings import all_features, features_of_samples
 from pipeline.on_ray.session import ray_session
+from pipeline.plan import AUTO, PREMISED, order_of, trains
 from pipeline.publish import stage_of
 from pipeline.results import Clustered, Embedded, Queried, Trained
 from pipeline.run import Run
 from pipeline.select.handoff import label_studio_json, query_csv
 from pipeline.select.pool_view import PoolView
+from pipeline.select.premise import SAMPLE, Premise, premise
 from pipeline.select.registry import Strategy, strategy
 from pipeline.stages.cluster import read_clustering
 from pipeline.storage import Location
@@ -36,7 +38,7 @@ def check_query(config: RunConfig, size: int | None = None) -> None:
         size: images in the pool, once that is known.
     """
     budget, most = config.query.budget, config.query.max_budget
-    order = strategy(config.query.order)
+    order = order_of(config)
     missing = [column for column in order.needs if column not in HERE]
     if missing:
         raise InputError(
@@ -55,7 +57,7 @@ def check_query(config: RunConfig, size: int | None = None) -> None:
     if size is not None and budget > size:
         raise InputError(f"The budget is {budget}, and the pool has only {size} images; choose at most {size}.")
     temperatures = config.pretrain.confidence_temperatures
-    if matching_temperature(config.query.temperature, temperatures) is None:
+    if trains(config) and matching_temperature(config.query.temperature, temperatures) is None:
         have = ", ".join(map(str, temperatures))
         raise InputError(
             f"query.temperature={config.query.temperature} is not accumulated in pre-training; choose one of {have}, "
@@ -63,35 +65,45 @@ def check_query(config: RunConfig, size: int | None = None) -> None:
         )
 
 
-def query(run: Run, pool: PoolManifest, trained: Trained, embedded: Embedded, clustered: Clustered) -> Queried:
-    """Order the pool and write the query, or keep what is there."""
+def query(run: Run, pool: PoolManifest, trained: Trained | None, embedded: Embedded, clustered: Clustered) -> Queried:
+    """Order the pool and write the query, or keep what is there.
+
+    Args:
+        trained: None: the run has no confidence, and its order needs none.
+        embedded: in the space in which images are compared.
+    """
     check_query(run.config, pool.size)
-    inputs = {"clusters": clustered.fingerprint, "confidence": trained.fingerprint}
+    inputs = {"clusters": clustered.fingerprint, "confidence": None if trained is None else trained.fingerprint}
     stage = stage_of(run, Queried, inputs, reusable=False)
 
     def work(_: str) -> Queried:
-        view = _view(run, pool, trained, embedded, clustered)
+        view = pool_view(run.store, trained, clustered, run.config.query.temperature)
+        measured = _premise(run, view, embedded)
+        order, reason = _chosen(run, measured)
+        run.log(f"order {order.name}{f': {reason}' if reason else ''}")
+        if "features" in order.needs:
+            with ray_session(run.log, run.store):
+                view = replace(view, features=all_features(run.store, embedded))
         # In the stage's folder, where people look. Attempts cannot clash: the same inputs give the same bytes.
-        return _write(run, pool, view, stage.folder)
+        made = _write(run, pool, view, order, stage.folder)
+        return replace(made, reason=reason, premise=None if measured is None else measured.to_dict())
 
     return stage.run(work, run.log)
 
 
-def pool_view(store: Location, trained: Trained, clustered: Clustered, temperature: float) -> PoolView:
+def pool_view(store: Location, trained: Trained | None, clustered: Clustered, temperature: float) -> PoolView:
     """The columns that strategies may see, joined by id, without features."""
     clustering = read_clustering(store, clustered)
+    view = PoolView(
+        sample_id=clustering.sample_id, cluster=clustering.cluster, distance=clustering.distance, k=clustering.k
+    )
+    if trained is None:
+        return view
     # Read one temperature only: the rows of the others would take most of the memory.
     near = ("temperature", temperature * (1 - 1e-8), temperature * (1 + 1e-8))
     confidence = confidence_at(store.read_table(trained.confidence_file, between=near), temperature)
     assert np.array_equal(clustering.sample_id, confidence.sample_id), "clusters and confidence are of different pools"
-    return PoolView(
-        sample_id=clustering.sample_id,
-        cluster=clustering.cluster,
-        distance=clustering.distance,
-        confidence=confidence.confidence,
-        variability=confidence.variability,
-        k=clustering.k,
-    )
+    return replace(view, confidence=confidence.confidence, variability=confidence.variability)
 
 
 def emitted(order: Strategy, budget: int, max_budget: int | None, size: int) -> int:
@@ -104,37 +116,53 @@ def emitted(order: Strategy, budget: int, max_budget: int | None, size: int) -> 
     return min(max_budget, size)
 
 
-def _view(run: Run, pool: PoolManifest, trained: Trained, embedded: Embedded, clustered: Clustered) -> PoolView:
-    """The columns that the order may see."""
-    view = pool_view(run.store, trained, clustered, run.config.query.temperature)
-    assert view.confidence is not None
+def _premise(run: Run, view: PoolView, embedded: Embedded) -> Premise | None:
+    """Of a sample of the pool; None where there is no confidence."""
+    if view.confidence is None or view.cluster is None:
+        return None
     if unknown := int(np.isnan(view.confidence).sum()):
         run.log(
-            f"{unknown} of {pool.size} images were never drawn (training drops what is left of an epoch): no confidence"
+            f"{unknown} of {len(view.sample_id)} images were never drawn (training drops what is left of an epoch): "
+            "no confidence"
         )
-    if "features" in strategy(run.config.query.order).needs:
-        with ray_session(run.log, run.store):
-            view = replace(view, features=all_features(run.store, embedded))
-    return view
+    rows = np.arange(len(view.sample_id))
+    if len(rows) > SAMPLE:
+        rows = np.sort(np.random.default_rng(run.config.seed).choice(rows, SAMPLE, replace=False))
+    with ray_session(run.log, run.store):
+        features = features_of_samples(run.store, embedded, rows)
+    return premise(features, view.cluster[rows], view.confidence[rows])
 
 
-def _write(run: Run, pool: PoolManifest, view: PoolView, folder: str) -> Queried:
+def _chosen(run: Run, measured: Premise | None) -> tuple[Strategy, str]:
+    """The order, and a sentence why where ``auto`` chose it."""
+    order = order_of(run.config)
+    if run.config.query.order != AUTO:
+        return order, ""
+    if measured is None:
+        return order, "it was measured best on features of this kind"
+    if measured.holds:
+        return strategy(PREMISED), measured.words
+    return order, measured.words
+
+
+def _write(run: Run, pool: PoolManifest, view: PoolView, order_by: Strategy, folder: str) -> Queried:
     """Rank the samples of the view and write the query's files into ``folder``."""
     config, store = run.config, run.store
-    order_by = strategy(config.query.order)
     most = emitted(order_by, config.query.budget, config.query.max_budget, pool.size)
     ids = order_by.query(view, most, config.seed)
     # The view is in id order and ids are dense, so an id is its row.
-    assert view.cluster is not None and view.confidence is not None and view.variability is not None
-    keys = PoolReader(store, pool).keys(ids)
-    columns = [np.arange(1, len(ids) + 1), ids, keys, view.cluster[ids], view.confidence[ids], view.variability[ids]]
+    assert view.cluster is not None
+    keys, unknown = PoolReader(store, pool).keys(ids), np.full(pool.size, np.nan)
+    confidence = unknown if view.confidence is None else view.confidence
+    variability = unknown if view.variability is None else view.variability
+    columns = [np.arange(1, len(ids) + 1), ids, keys, view.cluster[ids], confidence[ids], variability[ids]]
     order = pa.table(columns, schema=ORDER_SCHEMA)
     query = order.slice(0, config.query.budget)
     folder_of_images = config.ingest.source.removeprefix("folder:")
     prefix = config.query.image_prefix
     if prefix is None and folder_of_images != config.ingest.source:
         prefix = folder_of_images
-    made = Queried(folder=folder, budget=config.query.budget, order=config.query.order, emitted=len(order))
+    made = Queried(folder=folder, budget=config.query.budget, order=order_by.name, emitted=len(order))
     store.write_table(made.order_file, order)
     store.write_bytes(made.query_file, query_csv(query).encode())
     store.write_bytes(made.tasks_file, label_studio_json(query, prefix).encode())

@@ -14,12 +14,14 @@ from pipeline.config import RunConfig, to_dict
 from pipeline.data.pool import PoolReader
 from pipeline.evaluate.coverage import classes_covered, entropy_bits, random_baseline
 from pipeline.on_ray.embeddings import features_of_samples
-from pipeline.publish import stage_of
+from pipeline.plan import stages_of
+from pipeline.publish import finished, stage_of
 from pipeline.report.page import ClassStatistics, EmbeddingMap, PoolArrays, QueryRow, ReportData, render
 from pipeline.report.projection import project_2d
-from pipeline.results import Clustered, Embedded, Published, Queried, Reported, Trained
+from pipeline.results import Clustered, Compared, Embedded, Published, Queried, Reported, Trained
 from pipeline.run import Run, next_command
 from pipeline.select.pool_view import PoolView
+from pipeline.select.premise import Premise
 from pipeline.stages.query import pool_view
 from pipeline.storage import Location
 
@@ -27,9 +29,14 @@ _VERSIONS = ("ray", "torch", "torchvision", "numpy", "scikit-learn", "pyarrow", 
 
 
 def report(
-    run: Run, pool: PoolManifest, trained: Trained, embedded: Embedded, clustered: Clustered, queried: Queried
+    run: Run, pool: PoolManifest, trained: Trained | None, embedded: Embedded, clustered: Clustered, queried: Queried
 ) -> Reported:
-    """Draw the page, or keep what is there. Ray is running."""
+    """Draw the page, or keep what is there. Ray is running.
+
+    Args:
+        trained: None: the run has no training.
+        embedded: in the space in which images are compared.
+    """
     stage = stage_of(run, Reported, {"query": queried.fingerprint}, reusable=False)
 
     def work(_: str) -> Reported:
@@ -42,12 +49,13 @@ def report(
 
 
 def _report_data(
-    run: Run, pool: PoolManifest, trained: Trained, embedded: Embedded, clustered: Clustered, queried: Queried
+    run: Run, pool: PoolManifest, trained: Trained | None, embedded: Embedded, clustered: Clustered, queried: Queried
 ) -> ReportData:
     config, store = run.config, run.store
-    stages: dict[str, Published] = {each.stage: each for each in (trained, embedded, clustered, queried)}
+    results = (finished(store, run.folder(kind.stage), kind) for kind in stages_of(config) if kind is not Reported)
+    stages: dict[str, Published] = {each.stage: each for each in results if each is not None}
     view = pool_view(store, trained, clustered, config.query.temperature)
-    assert view.cluster is not None and view.confidence is not None and view.variability is not None
+    assert view.cluster is not None
     asked_for = ("rank", 1, config.query.budget)
     order = store.read_table(queried.order_file, between=asked_for).sort_by("rank")
     ids = np.asarray(order["sample_id"])
@@ -56,7 +64,7 @@ def _report_data(
         title=pool.name,
         run=config.run,
         store=store.show(),
-        order=config.query.order,
+        order=queried.order,
         temperature=config.query.temperature,
         cluster_space=config.cluster.space,
         k=view.k,
@@ -66,7 +74,8 @@ def _report_data(
         command=f"hacon select --config {store.show(f'runs/{config.run}/config.yaml')} --run NEW",
         next_command=next_command(config, pool.size, clustered.k),
         embedding=embedding_map(config, store, view, ids, embedded),
-        training=store.read_json(trained.history_file),
+        training=() if trained is None else store.read_json(trained.history_file),
+        features=embedded.source,
         classes=_class_statistics(config, reader, pool, ids),
         contact_sheet=config.report.contact_sheet,
         settings=to_dict(config),
@@ -77,8 +86,28 @@ def _report_data(
         stage_seconds={name: result.seconds for name, result in stages.items()},
         fingerprints={"pool": pool.fingerprint} | {name: result.fingerprint for name, result in stages.items()},
         counts={"images": pool.size, "duplicates": pool.duplicates, "rejected": pool.rejected},
-        notes=[*trained.notes, f"K-means ran on {clustered.backend}: {clustered.reason}."],
+        notes=_notes(trained, embedded, clustered, queried),
     )
+
+
+def _notes(trained: Trained | None, embedded: Embedded, clustered: Clustered, queried: Queried) -> list[str]:
+    """Sentences on how the run came to its results."""
+    notes = [] if trained is None else [*trained.notes]
+    if embedded.encoder is not None and embedded.encoder.kind == "backbone":
+        made = embedded.encoder
+        notes.append(
+            f"Features are of {made.name} at {made.side} pixels, frozen; licence of its weights: {made.licence}; "
+            f"SHA-256 {made.weights}."
+        )
+    if isinstance(embedded, Compared):
+        share = f"{100 * embedded.explained:.0f}%"
+        notes.append(f"Images are compared by {embedded.dimensions} principal components, {share} of the variance.")
+    notes.append(f"K-means ran on {clustered.backend}: {clustered.reason}.")
+    if queried.premise is not None:
+        notes.append(f"The premise of hard-to-contrast: {Premise(**queried.premise).words}.")
+    if queried.reason:
+        notes.append(f"query.order=auto took {queried.order}: {queried.reason}.")
+    return notes
 
 
 def _query_rows(order: pa.Table) -> list[QueryRow]:

@@ -1,10 +1,12 @@
 """THE MAIN FLOW: from a pool of images to a ranked query and the page that explains it.
 
     ingest    images anywhere        -> pool            Parquet, decoded and resized once
-    pretrain  pool                   -> weights, confidence of every image
-    embed     pool, weights          -> features
+    pretrain  pool                   -> weights, confidence of every image   (only if somebody asks for them)
+    embed     pool, encoder          -> features
+    compare   features               -> principal components                 (only if embed.space says so)
     cluster   features               -> K clusters that stand for classes
-    query     clusters, confidence   -> the order in which to label: query.csv
+    query     clusters, features,
+              or confidence          -> the order in which to label: query.csv
     report    everything             -> report.html
 
 A finished stage is kept. A changed setting is an error that names it.
@@ -18,14 +20,16 @@ from pipeline.artifacts import PoolManifest
 from pipeline.data.catalogue import checked
 from pipeline.moco.fit import check_splits, fit_to_pool
 from pipeline.on_ray.session import ray_session
+from pipeline.plan import trains
 from pipeline.results import Clustered, Queried, Reported
 from pipeline.run import Run
 from pipeline.stages.cluster import check_backend, cluster, clusters_for
-from pipeline.stages.embed import embed
+from pipeline.stages.embed import check_features, embed
 from pipeline.stages.ingest import ingest
 from pipeline.stages.pretrain import check_workers, pretrain
 from pipeline.stages.query import check_query, query
 from pipeline.stages.report import report
+from pipeline.stages.space import compare
 from pipeline.stages.warm_up import warm_up
 
 
@@ -47,20 +51,25 @@ def select(run: Run) -> Selected:
     """
     config = run.config
     checked(config.ingest)
-    check_splits(config.pretrain, config.workers)
+    check_features(config.embed)
     check_query(config)
-    importing, compiling = warm_up()
+    training = trains(config)
+    if training:
+        check_splits(config.pretrain, config.workers)
+    importing, compiling = warm_up(training)
     with ray_session(run.log, run.store):
         importing.join()
         check_backend(run)
-        check_workers(run)
+        if training:
+            check_workers(run)
         pool = ingest(run)
         check_query(config, pool.size)
         clusters_for(config, pool.size)
-        fit_to_pool(config.pretrain, pool.size, config.workers)
+        if training:
+            fit_to_pool(config.pretrain, pool.size, config.workers)
         run.save(first=True)  # from here on --run alone resumes a killed run
-        trained = pretrain(run, pool)
-        embedded = embed(run, pool, trained)
+        trained = pretrain(run, pool) if training else None
+        embedded = compare(run, embed(run, pool, trained))
         compiling.join()
         clustered = cluster(run, embedded)
         queried = query(run, pool, trained, embedded, clustered)

@@ -12,20 +12,22 @@ from pipeline.report.projection import project_2d
 _POINTS = 40
 
 
-def warm_up() -> tuple[threading.Thread, threading.Thread]:
+def warm_up(training: bool) -> tuple[threading.Thread, threading.Thread]:
     """Load torch and Ray Train in the background, then compile UMAP: half a minute, unless set-up has compiled it.
 
     Meanwhile Ray starts and other processes read images. One after the other, a run would take a quarter longer
     (docs/dev/log.md).
+
+    Args:
+        training: whether MoCo will be trained.
 
     Returns:
         Two threads to join. Join the first before any call to Ray: Ray may import torch itself, and two threads that
         import torch at once can see it half loaded. Join the second before this process computes: both set the number
         of BLAS threads, which is one number for the whole process.
     """
-    importing = threading.Thread(
-        target=importlib.import_module, args=("pipeline.on_ray.training_worker",), name="warm-up: import", daemon=True
-    )
+    module = "pipeline.on_ray.training_worker" if training else "pipeline.embed"
+    importing = threading.Thread(target=importlib.import_module, args=(module,), name="warm-up: import", daemon=True)
     compiling = threading.Thread(target=_compile, args=(importing,), name="warm-up: compile", daemon=True)
     importing.start()
     compiling.start()

@@ -277,7 +277,8 @@ def test_a_preset_is_valid_and_says_its_name(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("medmist", "did you mean 'medmnist'?"), ("zzz", "choose one of small, medmnist, cifar10-lt,")]
+    ("name", "hint"),
+    [("medmist", "did you mean 'medmnist'?"), ("zzz", "choose one of default, hacon, medmnist, cifar10-lt,")],
 )
 def test_an_unknown_preset_names_the_closest(name: str, hint: str) -> None:
     with pytest.raises(InputError) as caught:

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from pipeline.data.views import normalise
-from pipeline.embed import Embedder, on_worker_threads
+from pipeline.embed import on_worker_threads
+from pipeline.embed.moco import Embedder
 from pipeline.moco.model import build_encoder
 
 

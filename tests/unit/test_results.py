@@ -7,11 +7,23 @@ import json
 
 import pytest
 
-from pipeline.artifacts import Layout, PoolManifest
+from pipeline.artifacts import Encoder, Layout, PoolManifest
 from pipeline.errors import InputError
-from pipeline.results import STAGES, Clustered, Embedded, Ingested, Published, Queried, Reported, SharedPart, Trained
+from pipeline.results import (
+    STAGES,
+    Clustered,
+    Compared,
+    Embedded,
+    Ingested,
+    Published,
+    Queried,
+    Reported,
+    SharedPart,
+    Trained,
+)
 
 MANIFEST = PoolManifest("p", "npz:/a.npz", "pools/p", 9, 8, 8, 1, {"train": 9, "test": 3}, ("a", "b"), 1, 2, "f" * 64)
+ENCODER = Encoder("backbone", "net", "backbones/w.safetensors", "w", 1280, "apache-2.0", 96, (0.5,) * 3, (0.25,) * 3)
 RESULTS: tuple[Published, ...] = (
     Ingested(manifest=MANIFEST),
     Trained(
@@ -22,6 +34,8 @@ RESULTS: tuple[Published, ...] = (
         },
     ),
     Embedded(size=9, dimensions=512),
+    Embedded(size=9, dimensions=1280, source="imagenet", encoder=ENCODER),
+    Compared(size=9, dimensions=96, source="imagenet", encoder=ENCODER, explained=0.75),
     Clustered(k=3, inertia=0.1 + 0.2, backend="sklearn", reason="no GPU", seed=2**32 - 1),
     Queried(budget=3, order="hard-to-contrast", emitted=9),
     Reported(bytes=12_345),
@@ -41,7 +55,8 @@ def name(result: Published) -> str:
 
 def test_every_result_is_among_those_of_these_tests() -> None:
     """A new stage's result without an example fails here."""
-    ours = {each for each in Published.__subclasses__() if each.__module__ == Published.__module__}
+    kinds = [*Published.__subclasses__(), *Embedded.__subclasses__()]
+    ours = {each for each in kinds if each.__module__ == Published.__module__}
     assert {type(each) for each in RESULTS} == ours
     assert {*STAGES, Ingested, SharedPart} == ours
 
@@ -64,7 +79,12 @@ def test_what_another_version_wrote_besides_is_ignored(result: Published) -> Non
     assert type(result).from_dict({**json.loads(json.dumps(result.to_dict())), "of_another_version": [1]}) == result
 
 
-OPTIONAL = {(SharedPart, each) for each in ("inertia", "backend", "reason")}
+OPTIONAL = {
+    *((SharedPart, each) for each in ("inertia", "backend", "reason")),
+    *((kind, each) for kind in (Embedded, Compared) for each in ("source", "encoder")),
+    *((Queried, each) for each in ("reason", "premise")),
+}
+"""Versions before theirs did without them."""
 
 
 @pytest.mark.parametrize(

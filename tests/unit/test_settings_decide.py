@@ -16,7 +16,7 @@ from pipeline.artifacts import PoolManifest
 from pipeline.config import RunConfig, decisive, override, settings_of
 from pipeline.errors import InputError
 from pipeline.publish import Stage, claim, stage_of
-from pipeline.results import Clustered, Embedded, Ingested, Queried, Reported, Trained
+from pipeline.results import Clustered, Compared, Embedded, Ingested, Queried, Reported, Trained
 from pipeline.run import Run
 from pipeline.stages.cluster import cluster_stage
 from pipeline.stages.ingest import _deciding
@@ -84,6 +84,7 @@ MAKERS: dict[str, Callable[[Run], Stage[Any]]] = {
     "ingest": pool_stage,
     "pretrain": lambda run: pretrain_stage(run, POOL)[0],
     "embed": lambda run: stage_of(run, Embedded, {}),
+    "space": lambda run: stage_of(run, Compared, {}),
     "cluster": lambda run: cluster_stage(run, EMBEDDED),
     "query": lambda run: stage_of(run, Queried, {}),
     "report": lambda run: stage_of(run, Reported, {}),
@@ -110,7 +111,7 @@ def test_what_decides_a_stage_is_refused_when_it_changes_and_nothing_else_is(key
         claim(store, before.folder, before.settings, "")
         after = maker(Run(changed, store, silent))
         name = key.removeprefix("ingest.")
-        if name in decisive(BASE, stage):
+        if name in {**decisive(BASE, stage), **decisive(changed, stage)}:  # a later version's is claimed if it is set
             named = name
             if (stage, key) == ("ingest", "ingest.labels"):
                 # Without a table its columns do not count, and the first difference in the alphabet is one of them.

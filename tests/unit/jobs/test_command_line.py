@@ -14,7 +14,7 @@ import yaml
 from jobs import arguments, cli
 from jobs.arguments import check_taken_as_it_is, configure, parser
 from pipeline import __version__
-from pipeline.config import RunConfig, override, to_dict
+from pipeline.config import RunConfig, override, settled, to_dict
 from pipeline.errors import InputError
 from pipeline.presets import preset
 from pipeline.progress import silent
@@ -127,7 +127,7 @@ def test_flags_of_one_job_are_in_its_help_alone(capsys: pytest.CaptureFixture[st
 
 # ---- bad input ---------------------------------------------------------------------------
 
-GOOD = ("select", "--pool", "digits", "--budget", "20")
+GOOD = ("select", "--pool", "digits", "--budget", "20", "--preset", "hacon")
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,6 @@ GOOD = ("select", "--pool", "digits", "--budget", "20")
         ),
         (("--set", "query.max_budget=0"), "'query.max_budget' is 0; give 1 or more."),
         (("--preset", "medmnst"), "There is no preset 'medmnst'; did you mean 'medmnist'?"),
-        (("--set", "preset=medmnst"), "There is no preset 'medmnst'; did you mean 'medmnist'?"),
         (("--set", "pretrain.epoch=3"), "There is no setting 'pretrain.epoch'; did you mean 'pretrain.epochs'?"),
         (("--set", "epochs=3"), "There is no setting 'epochs'; did you mean 'pretrain.epochs'?"),
         (("--set", "epochs"), "--set takes KEY=VALUE, not 'epochs'."),
@@ -235,13 +234,13 @@ def test_without_a_pool_or_a_budget(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_a_bad_settings_file(text: str, words: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "run.yaml").write_text(text)
-    assert refusal(capsys, *GOOD, "--config", "run.yaml").startswith(words)
+    assert refusal(capsys, *GOOD[:5], "--config", "run.yaml").startswith(words)
 
 
 def test_a_settings_file_of_one_preset_is_not_called_another(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "run.yaml").write_text("preset: csval")
-    assert refusal(capsys, *GOOD, "--config", "run.yaml", "--preset", "small") == (
-        "--preset small and a settings file that began as preset 'csval'; keep one of the two."
+    assert refusal(capsys, *GOOD, "--config", "run.yaml") == (
+        "--preset hacon and a settings file that began as preset 'csval'; keep one of the two."
     )
 
 
@@ -293,6 +292,23 @@ def test_no_credentials(
 def test_a_stage_too_early_names_the_command_to_run_first(
     argv: tuple[str, ...], first: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    assert refusal(capsys, *argv, "--run", "night-1", "--preset", "hacon").endswith(f"; first: {first}")
+
+
+@pytest.mark.parametrize(
+    ("argv", "first"),
+    [
+        (("embed", "--pool", "digits"), "hacon ingest --pool digits"),
+        (("cluster", "--budget", "5"), "hacon embed --run night-1"),
+        (("query", "--budget", "5"), "hacon embed --run night-1"),
+        (("query", "--budget", "5", "--set", "query.order=hard-to-contrast"), "hacon pretrain --run night-1"),
+        (("report",), "hacon embed --run night-1"),
+        (("benchmark", "--budgets", "5"), "hacon embed --run night-1"),
+    ],
+)
+def test_without_a_training_no_training_is_asked_for(
+    argv: tuple[str, ...], first: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert refusal(capsys, *argv, "--run", "night-1").endswith(f"; first: {first}")
 
 
@@ -312,7 +328,7 @@ def test_a_query_before_the_clusters(capsys: pytest.CaptureFixture[str]) -> None
     store.write_json("runs/night-1/pretrain/done.json", replace(trained, folder="runs/night-1/pretrain").to_dict())
     embedded = Embedded(size=9, dimensions=2, folder="runs/night-1/embeddings")
     store.write_json("runs/night-1/embeddings/done.json", embedded.to_dict())
-    assert refusal(capsys, "query", "--budget", "5", "--run", "night-1") == (
+    assert refusal(capsys, "query", "--budget", "5", "--run", "night-1", "--preset", "hacon") == (
         "Run 'night-1' has no finished clusters on 'hacon-store'; first: hacon cluster --run night-1"
     )
     assert refusal(capsys, "query", "--run", "night-1").startswith("The budget is 0; ")
@@ -323,10 +339,10 @@ def test_more_clusters_than_images_and_no_way_to_know_how_many(capsys: pytest.Ca
     store.write_json(
         "runs/default/embeddings/done.json", Embedded(size=9, dimensions=2, folder="runs/default/embeddings").to_dict()
     )
-    assert refusal(capsys, "cluster", "--set", "cluster.k=10") == (
+    assert refusal(capsys, "cluster", "--preset", "hacon", "--set", "cluster.k=10") == (
         "cluster.k is 10, and the pool has 9 images; choose 1 to 9."
     )
-    assert refusal(capsys, "cluster") == (
+    assert refusal(capsys, "cluster", "--preset", "hacon") == (
         "The number of clusters follows from the budget; give --budget, or --set cluster.k=30."
     )
 
@@ -382,13 +398,24 @@ def test_a_jobs_own_flags_reach_its_settings() -> None:
     flags = ("--strategies", "coreset, random", "--budgets", "5,10", "--seeds", "4", "--uniform", "both", "--k", "7")
     config, _ = configure(vars(parser("benchmark").parse_args([*flags, "--classifier", "resnet18"])))
     expected = {"strategies": ("coreset", "random"), "budgets": (5, 10), "seeds": 4, "uniform": "both", "k": 7}
-    assert config == override(preset("small"), {"benchmark": {**expected, "classifier": "resnet18"}})
+    assert config == settled(override(preset("default"), {"benchmark": {**expected, "classifier": "resnet18"}}))
     config, _ = configure(vars(parser("cycles").parse_args(["--initial", "all", "--later", "margin", "--trials", "2"])))
-    assert config == override(preset("small"), {"cycles": {"initial": ("all",), "later": ("margin",), "trials": 2}})
+    assert config == settled(
+        override(preset("default"), {"cycles": {"initial": ("all",), "later": ("margin",), "trials": 2}})
+    )
 
 
-def test_without_flags_it_is_the_small_preset() -> None:
-    assert configured() == preset("small")
+def test_a_preset_that_is_set_and_unknown(capsys: pytest.CaptureFixture[str]) -> None:
+    said = refusal(capsys, *GOOD[:5], "--set", "preset=medmnst")
+    assert said == "There is no preset 'medmnst'; did you mean 'medmnist'?"
+
+
+def test_without_flags_it_is_the_default_preset() -> None:
+    assert configured() == settled(preset("default"))
+
+
+def test_the_former_name_of_a_preset_is_still_known() -> None:
+    assert preset("small") == preset("hacon")
 
 
 @pytest.mark.parametrize("argv", [("--preset", "csval"), ("--set", "preset=csval")])
@@ -437,7 +464,7 @@ def test_a_saved_run_lends_its_settings_to_its_next_job(saved: RunConfig, here: 
     assert configured("--run", "night-1") == override(saved, {"reuse": None, "store": str(here / "hacon-store")})
     changed = configured("--run", "night-1", "--budget", "40", "--set", "pretrain.epochs=4")
     assert (changed.query.budget, changed.pretrain.epochs, changed.pretrain.arch) == (40, 4, "resnet50")
-    assert configured("--run", "night-2") == override(preset("small"), {"run": "night-2"})
+    assert configured("--run", "night-2") == settled(override(preset("default"), {"run": "night-2"}))
 
 
 def test_another_run_lends_its_settings_and_is_taken_over_from(saved: RunConfig, here: Path) -> None:
@@ -449,14 +476,14 @@ def test_another_run_lends_its_settings_and_is_taken_over_from(saved: RunConfig,
 def test_a_run_of_its_own_comes_before_the_one_it_takes_over_from(saved: RunConfig) -> None:
     Run(override(preset("small"), {"run": "night-2", "seed": 9}), open_store("hacon-store"), silent).save()
     config = configured("--from", "night-1", "--run", "night-2")
-    assert (config.seed, config.preset, config.reuse) == (9, "small", "night-1")
+    assert (config.seed, config.preset, config.reuse) == (9, "hacon", "night-1")
 
 
 def test_a_preset_or_a_file_replaces_what_was_saved(saved: RunConfig, here: Path) -> None:
     assert configured("--run", "night-1", "--preset", "csval") == override(preset("csval"), {"run": "night-1"})
     (here / "run.yaml").write_text("seed: 3\n")
     fresh = configured("--run", "night-1", "--config", "run.yaml")
-    assert fresh == override(preset("small"), {"run": "night-1", "seed": 3})
+    assert fresh == settled(override(preset("default"), {"run": "night-1", "seed": 3}))
 
 
 def test_a_saved_configuration_makes_a_new_run_of_the_same_settings(saved: RunConfig) -> None:

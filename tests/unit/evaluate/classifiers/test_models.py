@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from pipeline.embed import Embedder
+from pipeline.embed.moco import Embedder
 from pipeline.errors import InputError
 from pipeline.evaluate.classifiers import model as models
 from pipeline.evaluate.classifiers.model import ImageClassifier, inception_resnet_v2, resnet

@@ -1,25 +1,17 @@
-"""Images -> unit-norm backbone features."""
+"""The encoder that a run trains, as a function of images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TypeVar
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline import device as devices
-from pipeline.ahead import map_ahead
 from pipeline.artifacts import Float32, Uint8
 from pipeline.data.views import MEAN, STD
 from pipeline.moco.model import build_encoder, fold_batch_norms
-
-MOST_WORKER_THREADS = 4
-"""Each worker thread runs Python beside the others, and one of them at a time has the interpreter."""
-
-Part = TypeVar("Part")
-Found = TypeVar("Found")
 
 
 class Embedder:
@@ -62,27 +54,3 @@ def _fold_normalisation(encoder: nn.Module) -> nn.Module:
     deviation = 255 * torch.tensor(STD)
     stem.weight = nn.Parameter(stem.weight / deviation[:, None, None])
     return encoder
-
-
-def worker_threads() -> int:
-    """How many threads should embed side by side on this machine's CPU."""
-    return min(torch.get_num_threads(), MOST_WORKER_THREADS)
-
-
-def on_worker_threads(work: Callable[[Part], Found], parts: Iterable[Part], count: int) -> Iterator[Found]:
-    """``map`` on a CPU with ``count`` parts at a time, each on its share of torch's threads; results in order.
-
-    Threads that share every operation must meet after each one, and one that reads or writes holds up all of them.
-    These wait for nobody: a fifth faster (docs/dev/log.md).
-    """
-    threads = torch.get_num_threads()
-
-    def thread(part: Part) -> Found:
-        # Here, not when the thread starts: torch gives a thread at its first operation what then holds for all.
-        torch.set_num_threads(max(1, threads // count))
-        return work(part)
-
-    try:
-        yield from map_ahead(thread, parts, threads=count, ahead=count)  # one more, so that none waits for the caller
-    finally:
-        torch.set_num_threads(threads)
