@@ -28,15 +28,17 @@ JOBS = {
     "report": "everything -> one HTML page",
     "benchmark": "strategies x budgets x seeds -> the paper's tables",
     "cycles": "first x later strategies -> curves of active learning",
+    "league": "the benchmarks of several runs -> who beats chance: features x strategies",
     "runs": "what a store holds: how far each run is, and what is next",
     "status": "how far one run is, stage by stage",
     "delete": "remove a run with what is only its own",
 }
 
-UPKEEP = {"runs": ("json",), "status": ("run", "json"), "delete": ("run", "yes")}
-"""Commands that look after a store -> their flags besides --store. They take no settings."""
+UPKEEP = {"league": ("runs",), "runs": ("json",), "status": ("run", "json"), "delete": ("run", "yes")}
+"""Commands that read a store or look after it -> their flags besides --store. They take no settings."""
 _UPKEEP_FLAGS: dict[str, dict[str, Any]] = {
     "run": {"metavar": "NAME", "required": True, "help": "the run's name on the store"},
+    "runs": {"metavar": "RUNS", "required": True, "help": "names of runs with a benchmark, with commas between"},
     "json": {"action": "store_true", "help": "for programs"},
     "yes": {"action": "store_true", "help": "do not ask"},
 }

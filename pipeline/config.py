@@ -41,6 +41,7 @@ POSITIVE = Range("more than 0", lambda value: 0 < value < math.inf)
 SMALL_INPUT = {"imagenet": 112}
 """Features -> side in pixels at which a folder's images are kept for them, where 224 costs more than it gives."""
 SHARE = Range("0 to 1", lambda value: 0 <= value <= 1)
+POSITIVE_SHARE = Range("more than 0, 1 at most", lambda value: 0 < value <= 1)
 
 
 _ALWAYS_CLAIMED = object()
@@ -234,6 +235,9 @@ class BenchmarkConfig(TrialsConfig):
     """Trials of each strategy and budget."""
     random_seeds: int = setting(100, "trial", within=COUNT)
     """Trials of the baselines random and random_covered."""
+    share: float = setting(1.0, "trial", within=POSITIVE_SHARE, before=1.0)
+    """Of the pool that a seed's strategies may choose from, drawn anew for every seed. 1: all of it, as in the paper.
+    At 0.5 seeds say more: an order that does not depend on the seed is one query of the whole pool."""
     dataset: PaperSet | None = setting(None, no="whose numbers stand beside ours")
     """The data set whose numbers in the paper are set beside ours. None: that of ``ingest.source``, if it is one."""
 

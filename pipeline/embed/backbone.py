@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -29,6 +30,8 @@ PACKAGED = "tf_efficientnet_lite0"
 """timm's name of ``imagenet``."""
 LEAST_SIDE, OWN_SIDE = 96, 224
 """Sides in pixels between which ``imagenet`` takes images as they are. Smaller ones are enlarged to the first."""
+ROWS_ON_CPU = 16
+"""Images at once on a CPU: the maps of more leave its caches, which takes a quarter longer."""
 FOLDED_ERROR = 1e-3
 """Batch norms are folded only where features of unit norm move by less, which rounding alone never exceeds."""
 
@@ -163,9 +166,14 @@ class BackboneEmbedder:
         network = network.eval().to(device).to(memory_format=torch.channels_last)
         self._network = self._checked_fold(network)
 
-    @torch.inference_mode()
     def __call__(self, images: Uint8) -> Float32:
         """(n, H, W, C) uint8 -> (n, D) float32 of norm 1."""
+        rows = len(images) if self._device.type == "cuda" else ROWS_ON_CPU
+        parts = [self._features(images[at : at + rows]) for at in range(0, len(images), rows)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    @torch.inference_mode()
+    def _features(self, images: Uint8) -> Float32:
         pixels = torch.from_numpy(images.copy()).to(self._device).expand(-1, -1, -1, 3)
         views = ((pixels.float() / 255 - self._mean) / self._std).permute(0, 3, 1, 2)
         if tuple(views.shape[2:]) != (self._side, self._side):

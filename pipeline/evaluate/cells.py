@@ -26,7 +26,7 @@ class Cell:
     """All trials of one row and budget, in one figure."""
 
     row: TrialSpec
-    """What the trials share; its budget and seed are 0."""
+    """What the trials share; its budget, seed and part are 0."""
     budget: int
     figure: Figure
     trials: int
@@ -62,7 +62,7 @@ def cells(
     """
     groups: dict[tuple[TrialSpec, int], list[TrialResult]] = {}
     for result in results:
-        row = replace(result.spec, budget=0, seed=0)
+        row = replace(result.spec, budget=0, seed=0, part=0)
         groups.setdefault((row, result.spec.budget), []).append(result)
     made = []
     for (row, budget), trials in sorted(groups.items(), key=lambda item: (_place(item[0][0]), item[0][1])):
@@ -86,7 +86,7 @@ def cells(
 
 def cells_csv(of: Sequence[Cell]) -> str:
     """One line a cell: the row's settings, the figure, its statistics, the paper's value."""
-    columns = [each.name for each in fields(TrialSpec) if each.name not in ("budget", "seed")]
+    columns = [each.name for each in fields(TrialSpec) if each.name not in ("budget", "seed", "part")]
     statistics = ("n", "mean", "std", "low", "high")
     text = io.StringIO()
     write = csv.writer(text, lineterminator="\n")
@@ -112,7 +112,7 @@ def _paper(row: TrialSpec, budget: int, table: int | None, dataset: str | None) 
     # The paper's scorers saw the test split, and its K is 30.
     chosen_by = find(row.strategy)
     other_scorer = row.scorer != "test" and chosen_by is not None and chosen_by.scorer
-    if table is None or dataset is None or other_scorer or row.k not in (None, PAPERS_K):
+    if table is None or dataset is None or other_scorer or row.k not in (None, PAPERS_K) or row.share < 1:
         return None
     return paper_tables().get(PaperKey(table, dataset, row.strategy, row.uniform, budget))
 

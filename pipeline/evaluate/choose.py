@@ -85,4 +85,6 @@ def _query_of(
         view = view_of(spec, data, parts, scores, first)
     else:
         view = view_of(spec, data, parts)
-    return lambda budget: np.r_[first, chosen_by.query(view, budget - len(first), spec.seed)], len(data.train)
+        if spec.share < 1:
+            view = view.take(spec.rows(len(data.train)))
+    return lambda budget: np.r_[first, chosen_by.query(view, budget - len(first), spec.seed)], len(view.sample_id)

@@ -42,6 +42,7 @@ def benchmark_specs(config: RunConfig, pool: PoolManifest, orders: Mapping[str, 
         settings.seeds,
         uniform=_UNIFORM[settings.uniform],
         random_seeds=settings.random_seeds,
+        share=settings.share,
         classifier=settings.classifier,
         k=k,
         temperature=temperature,
@@ -153,6 +154,12 @@ def _lacks(config: RunConfig) -> dict[str, str]:
 def _impossible(spec: TrialSpec, pool: PoolManifest, orders: Mapping[str, Int64], lacks: Mapping[str, str]) -> str:
     """Why a trial cannot be; empty where it can."""
     assert pool.classes is not None
+    if spec.budget > len(spec.rows(pool.size)):
+        return f"A budget of {spec.budget} is more than the {spec.share:g} of {pool.size} images; lower it."
+    if spec.share < 1 and (spec.uniform or spec.strategy in orders or spec.strategy == RANDOM_COVERED):
+        return f"'{spec.strategy}' with labels or a published order is for the whole pool; leave benchmark.share out."
+    if spec.share < 1 and spec.scorer == "labelled" and (one := find(spec.strategy)) is not None and one.scorer:
+        return f"'{spec.strategy}' with a scorer of its own is for the whole pool; leave benchmark.share out."
     if spec.strategy == RANDOM_COVERED and spec.budget < len(pool.classes):
         return f"A budget of {spec.budget} cannot cover {len(pool.classes)} classes; leave out random_covered."
     if spec.uniform and spec.budget < len(pool.classes):

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from pipeline.artifacts import fingerprint
+import numpy as np
+
+from pipeline.artifacts import Int64, fingerprint
 from pipeline.cluster import default_k
 from pipeline.select import find
 
@@ -38,11 +40,22 @@ class TrialSpec:
     scorer: Literal["test", "labelled"] = "test"
     """What the uncertainty strategies' model was trained on (docs/method.md, decision 16): the test split, as in the
     paper, or the first half of the query, drawn at random. The strategy then chooses the second half."""
+    share: float = 1.0
+    """Of the pool, from which the strategy may choose."""
+    part: int = 0
+    """Which part that is: its number is the seed of the draw. Strategies of one part have the same images."""
 
     @property
     def clusters(self) -> int:
         """K."""
         return default_k(self.budget) if self.k is None else self.k
+
+    def rows(self, size: int) -> Int64:
+        """Ascending ids of the samples from which the strategy may choose, of ``size``."""
+        if self.share == 1:
+            return np.arange(size)
+        most = max(1, round(self.share * size))
+        return np.sort(np.random.default_rng((self.part, size)).choice(size, most, replace=False))
 
     @property
     def by_itself_an_oracle(self) -> bool:
@@ -65,7 +78,10 @@ class TrialSpec:
     @property
     def id(self) -> str:
         """A name for files and logs: readable, and different for any two different trials."""
-        digest = fingerprint(json.dumps(asdict(self), sort_keys=True))[:10]
+        settings = asdict(self)
+        if self.share == 1:  # the names of versions that knew of no parts
+            del settings["share"], settings["part"]
+        digest = fingerprint(json.dumps(settings, sort_keys=True))[:10]
         kind = "-uniform" if self.uniform else ""
         return f"{self.strategy.replace(':', '.')}{kind}-{self.budget}-{self.seed}-{self.classifier}-{digest}"
 
@@ -77,17 +93,19 @@ def grid(
     *,
     uniform: Iterable[bool] = (False,),
     random_seeds: int | None = None,
+    share: float = 1.0,
     **settings: Any,
 ) -> list[TrialSpec]:
     """The trials of a benchmark: strategies x uniform x budgets x seeds, without those that say nothing new.
 
     Args:
         random_seeds: of random and random_covered, whose spread is the yardstick (the paper: 100); none: ``seeds``.
+        share: of the pool; a seed has the part of its number, modulo ``seeds``.
         settings: further fields of ``TrialSpec``.
     """
     by_chance = ("random", RANDOM_COVERED)
     return [
-        TrialSpec(name, budget, seed, uniform=oracle, **settings)
+        TrialSpec(name, budget, seed, uniform=oracle, share=share, part=seed % seeds if share < 1 else 0, **settings)
         for name in strategies
         for oracle in uniform
         if not (oracle and name == RANDOM_COVERED)

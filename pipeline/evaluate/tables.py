@@ -12,7 +12,9 @@ from pipeline.evaluate.spec import RANDOM_COVERED, TrialSpec
 from pipeline.evaluate.statistics import Saved, annotation_saved, difference_interval
 from pipeline.evaluate.trial import TrialResult
 
-_VARIANTS = [each.name for each in fields(TrialSpec) if each.name not in ("strategy", "budget", "seed", "uniform")]
+_VARIANTS = [
+    each.name for each in fields(TrialSpec) if each.name not in ("strategy", "budget", "seed", "uniform", "part")
+]
 """The settings in which rows of one strategy may differ."""
 _DIGITS: dict[str, int] = {"auc": 1, "accuracy": 1, "balanced_accuracy": 1, "covered": 2, "entropy": 2}
 _SCORER, _ORACLE = "†", "‡"

@@ -17,7 +17,7 @@ from pipeline.evaluate import classifiers
 from pipeline.evaluate.choose import choose
 from pipeline.evaluate.classifiers import Resources
 from pipeline.evaluate.coverage import classes_covered, entropy_bits
-from pipeline.evaluate.metrics import quality
+from pipeline.evaluate.metrics import macro_auc_with_chance, quality
 from pipeline.evaluate.parts import Parts
 from pipeline.evaluate.samples import EvaluationData
 from pipeline.evaluate.spec import TrialSpec
@@ -44,6 +44,8 @@ class TrialResult:
     """Whether the strategy's scorer was trained on the test split's labels."""
     note: str
     """Of the classifier: where its weights come from, what was watched."""
+    auc_with_chance: float | None = None
+    """As ``auc``, but a class that is missing from the query counts 50%. None: a version without it made the row."""
 
     def to_row(self) -> dict[str, Any]:
         """Flat and JSON-ready: the trial's id, the spec's fields, and the figures."""
@@ -53,8 +55,12 @@ class TrialResult:
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> TrialResult:
         """The inverse of ``to_row``."""
-        spec = TrialSpec(**{each.name: row[each.name] for each in fields(TrialSpec)})
-        return cls(spec=spec, ids=tuple(row["ids"]), **{name: row[name] for name in _FIGURES})
+        spec = TrialSpec(**{each.name: row[each.name] for each in fields(TrialSpec) if each.name in row})
+        return cls(
+            spec=spec,
+            ids=tuple(row["ids"]),
+            **{"auc_with_chance": None} | {name: row[name] for name in _FIGURES if name in row},
+        )
 
 
 _FIGURES = tuple(each.name for each in fields(TrialResult) if each.name not in ("spec", "ids"))
@@ -74,13 +80,15 @@ def run_trial(spec: TrialSpec, data: EvaluationData, parts: Parts, resources: Re
     # As a set: what a classifier learns must not depend on the order of the query.
     query = data.train.take(np.sort(ids))
     fitted = classifiers.fit(spec.classifier, query, data.val, classes, spec.seed, resources)
-    found = quality(data.test.labels, fitted.predict(data.test), labels)
+    predicted = fitted.predict(data.test)
+    found = quality(data.test.labels, predicted, labels)
     return TrialResult(
         spec=spec,
         ids=tuple(ids.tolist()),
         covered=classes_covered(labels, classes),
         entropy=entropy_bits(labels),
         auc=found.auc,
+        auc_with_chance=macro_auc_with_chance(data.test.labels, predicted, labels),
         accuracy=found.accuracy,
         balanced_accuracy=found.balanced_accuracy,
         seconds=time.perf_counter() - began,

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.artifacts import Float32, Float64, Int64
+from pipeline.cluster.around_fixed import kmeans_around
 from pipeline.select.ball_cover import ball_cover
 from pipeline.select.by_cluster import hardness
 from pipeline.select.facility_location import facility_location
@@ -15,6 +16,7 @@ from pipeline.select.fresh_clusters import fresh_clusters, largest_first
 from pipeline.select.pool_view import PoolView
 from pipeline.select.registry import register
 from pipeline.select.round_robin import in_turns
+from pipeline.select.squared_distances import squared_distances
 
 EQUAL = 1e-6
 """Coreset takes squared distances that differ by less as equal: float32 may not distinguish them."""
@@ -89,6 +91,42 @@ def k_medoids(view: PoolView, budget: int, seed: int) -> Int64:
     """
     found = fresh_clusters(view, budget, seed)
     return in_turns(view, found.labels, found.distance, largest_first(np.bincount(found.labels)), budget)
+
+
+@register(
+    "continue-medoids",
+    family="low budget",
+    needs=("features",),
+    paper="K-means beside what is labelled",
+    words="the images far from labelled ones were sorted into as many clusters as there are to choose, and the "
+    "middle one of each was taken",
+    why="What is labelled stands for its surroundings; a new image is the middle of a group that nothing stands for.",
+)
+def continue_medoids(view: PoolView, budget: int, seed: int) -> Int64:
+    """The sample nearest to each of ``budget`` new centroids, of K-means beside labelled samples that do not move.
+
+    The largest cluster comes first. Batch by batch it goes on with what is there: a query of B, labelled, and then one
+    of B more cover the pool about as well as one of 2 B. Empty clusters leave the farthest sample from all before.
+    Source: ``kmeans_around``; docs/method.md, section 7.
+    """
+    assert view.features is not None
+    labelled, points = view.labelled_rows, view.features
+    centroids, label = kmeans_around(points, points[labelled], budget, seed)
+    free = np.ones(len(points), bool)
+    free[labelled] = False
+    picked: list[int] = []
+    for number in largest_first(np.bincount(label[free], minlength=len(labelled) + budget)[len(labelled) :]):
+        rows = np.flatnonzero((label == len(labelled) + number) & free)
+        if len(rows):
+            apart = squared_distances(points[rows], centroids[number : number + 1])[:, 0]
+            picked.append(int(rows[apart.argmin()]))
+            free[picked[-1]] = False
+    while len(picked) < budget:  # fewer distinct samples than centroids
+        taken = np.append(labelled, picked).astype(np.int64)
+        nearest = squared_distances(points, points[taken]).min(axis=1) if len(taken) else np.zeros(len(points))
+        picked.append(int(np.where(free, nearest, -1).argmax()))
+        free[picked[-1]] = False
+    return view.sample_id[picked]
 
 
 @register(

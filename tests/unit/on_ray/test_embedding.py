@@ -10,14 +10,17 @@ import pyarrow as pa
 import pytest
 
 from pipeline.artifacts import Float32, features_of
-from pipeline.on_ray.embedding import _gathered, _table, rows_of_a_file
+from pipeline.features import features_table
+from pipeline.on_ray.embedding import _gathered, rows_of_a_file
 
 FEATURES = np.random.default_rng(0).normal(size=(25, 3)).astype(np.float32)
 
 
 @pytest.mark.parametrize(("rows", "lengths"), [(10, [10, 10, 5]), (5, [5] * 5), (2, [2] * 12 + [1]), (99, [25])])
 def test_batches_cross_the_ends_of_files(rows: int, lengths: list[int]) -> None:
-    batches = [_table(np.arange(25)[part], FEATURES[part]) for part in (slice(0, 7), slice(7, 14), slice(14, 25))]
+    batches = [
+        features_table(np.arange(25)[part], FEATURES[part]) for part in (slice(0, 7), slice(7, 14), slice(14, 25))
+    ]
     files = [pa.Table.from_pydict(each.to_pydict(), each.schema) for each in _gathered(batches, rows, 3)]
     assert [len(each) for each in files] == lengths
     together = pa.concat_tables(files)
@@ -33,7 +36,7 @@ def test_a_batch_is_let_go_before_the_next_is_made() -> None:
             assert not any(features() is not None for features in made)
             features = FEATURES[start : start + 8].copy()
             made.append(weakref.ref(features))
-            table = _table(np.arange(8), features)
+            table = features_table(np.arange(8), features)
             del features
             yield table
             del table
