@@ -58,7 +58,13 @@ class IngestConfig:
     """Images anywhere -> pool."""
 
     source: str = setting("", no="by what is found there: the source's state")
-    """Where the images are: digits, npz:FILE, medmnist:NAME, cifar10-lt, folder:PATH or URI."""
+    """Where the images are: digits, npz:FILE, medmnist:NAME, cifar10-lt, folder:PATH or URI. PATH may end in a glob."""
+    include: tuple[str, ...] = setting((), no="by what is found: the source's state")
+    """Globs of a folder's files or subfolders. Only images that fit one of them are taken. Empty: all."""
+    exclude: tuple[str, ...] = setting((), no="by what is found: the source's state")
+    """Globs of a folder's files or subfolders that are not taken."""
+    hidden: bool = setting(False, no="by what is found: the source's state")
+    """Read hidden files and folders, and what other programs leave (.ipynb_checkpoints, @eaDir, lost+found), too."""
     name: str | None = setting(None, no="it names the pool")
     """The pool's name on the store; by default made from the source and the image size."""
     image_size: int | None = setting(None, "ingest")

@@ -166,16 +166,16 @@ def query(folder: str, size: int) -> None:
 
 def list_folder(size: int) -> tuple[float, float]:
     """What the task that lists a folder does; bytes a sample of the list, and CPU seconds."""
-    from pipeline.data.folder import list_images
+    from pipeline.data.listing import list_images
 
     class Archive(Location):
         """Of files with names of 22 letters."""
 
-        def walk(self, name: str = "") -> Iterator[tuple[str, int, int]]:
+        def walk(self, name: str = "", *_: Any, **__: Any) -> Iterator[tuple[str, int, int]]:
             yield from ((f"scans/{number:012d}.jpg", 50_000, number) for number in range(size))
 
     began = time.process_time()
-    table, _, _ = list_images(Archive("archive"))
+    table = list_images(Archive("archive")).table
     return table.nbytes / size, time.process_time() - began
 
 

@@ -1,11 +1,9 @@
-"""Folders of image files, local or on S3: listing and reading."""
+"""Folders of image files, local or on S3: reading what ``pipeline.data.listing`` has found."""
 
 from __future__ import annotations
 
 import hashlib
-import posixpath
 import socket
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,15 +13,11 @@ from numpy.typing import NDArray
 
 from pipeline.ahead import map_ahead
 from pipeline.artifacts import Int64
-from pipeline.data.decode import SUFFIXES, UnreadableImageError, decode, is_grey
+from pipeline.data.decode import UnreadableImageError, decode, is_grey
 from pipeline.data.sources import Decoded, Shape
 from pipeline.errors import InputError
-from pipeline.storage import Location
+from pipeline.storage import GONE, Location
 
-UNREAD = frozenset({".dcm", ".dicom", ".nii", ".gz", ".webp", ".gif", ".jp2", ".heic", ".svs", ".zip", ".csv", ".txt"})
-"""Suffixes that the log may name when it counts files that are no images. Text after any other dot may be part of a
-patient's identifier, which belongs in no log."""
-_BATCH = 65_536
 _GREY_SAMPLE = 64
 _SIGHT_SAMPLE = 8
 _READERS = 8
@@ -38,7 +32,7 @@ class FolderSource:
 
     location: Location
     listing: pa.Table
-    """Columns key (sorted), size (bytes)."""
+    """Columns key (sorted; hidden ones last), size (bytes)."""
     state: str
     size: int
     channels: int | None
@@ -113,22 +107,28 @@ class FolderSource:
             )
         try:
             return self.location.read_bytes(key)
-        except FileNotFoundError:
-            self._check_sight()
-            return UnreadableImageError("the file has gone since it was listed")
-        except PermissionError:
-            return UnreadableImageError("may not be read (permission denied)")
-        except pa.ArrowInvalid as error:
-            return UnreadableImageError(f"its name cannot be used: {error}")
+        except (OSError, pa.ArrowInvalid) as error:
+            reason = self.location.refusal(key, error)
+            if reason is None:
+                raise
+            if reason == GONE:
+                self._check_sight()
+            return UnreadableImageError(reason)
 
     def _check_sight(self) -> None:
         """Raise InputError where this machine sees none of some files: the folder may not be mounted here."""
         keys = self.keys("train", self._spread(_SIGHT_SAMPLE))
-        if not any(self.location.is_file(key) for key in keys):
+        if not any(self._sees(key) for key in keys):
             raise InputError(
                 f"'{self.location.uri}' was listed with {self.listing.num_rows} images, and on the machine "
                 f"'{socket.gethostname()}' they are not there; mount it on every node, then start the job again."
             )
+
+    def _sees(self, key: str) -> bool:
+        try:
+            return self.location.is_file(key)
+        except (OSError, pa.ArrowInvalid):  # it is there, and may not be looked at
+            return True
 
     def _spread(self, count: int) -> Int64:
         """Positions of ``count`` files, evenly spread over the listing."""
@@ -145,51 +145,3 @@ class FolderSource:
             except UnreadableImageError:
                 continue
         return readable
-
-
-def list_images(location: Location) -> tuple[pa.Table, str, Counter[str]]:
-    """All image files below ``location``.
-
-    Memory: about 140 bytes a file at the peak with keys of 22 letters, of which the table keeps 38.
-
-    Returns:
-        A table with columns key (sorted) and size; a hash of keys, sizes and modification times; how many other files
-        there are, by suffix for those in ``UNREAD`` and else under "other".
-
-    Raises:
-        InputError: a file name is not UTF-8, ``location`` is a file, or a folder may not be read.
-    """
-    batches, rows = [], []
-    others: Counter[str] = Counter()
-    try:
-        for row in location.walk():
-            if row[0].lower().endswith(SUFFIXES):
-                rows.append(row)
-            else:
-                suffix = posixpath.splitext(row[0])[1].lower()
-                others[suffix if suffix in UNREAD else "other"] += 1
-            if len(rows) == _BATCH:
-                batches.append(_record_batch(rows))
-                rows = []
-        batches.append(_record_batch(rows))
-    except NotADirectoryError:
-        raise InputError(f"'{location.uri}' is a file; folder:PATH takes the folder that it lies in.") from None
-    except PermissionError as error:
-        raise InputError(f"'{error.filename}' may not be read; mend its permissions.") from None
-    # In one chunk, because ``take`` from several would concatenate all of them first.
-    table = pa.Table.from_batches(batches).sort_by("key").combine_chunks()
-    digest = hashlib.sha256()
-    for batch in table.to_batches(max_chunksize=_BATCH):
-        for key, size, time in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            digest.update(f"{key}\0{size}\0{time}\n".encode())
-    return table.select(["key", "size"]), digest.hexdigest()[:16], others
-
-
-def _record_batch(rows: list[tuple[str, int, int]]) -> pa.RecordBatch:
-    try:
-        # Large strings: sorting concatenates all keys, and 32-bit offsets end at 2 GiB.
-        kinds = (pa.large_string(), pa.int64(), pa.int64())
-        arrays = [pa.array([row[i] for row in rows], kind) for i, kind in enumerate(kinds)]
-    except UnicodeEncodeError as error:
-        raise InputError(f"The file name {error.object!a} is not in UTF-8; rename it.") from None
-    return pa.record_batch(arrays, names=["key", "size", "time"])

@@ -41,18 +41,22 @@ def read_all(source: Source, rows: int = 3) -> list[Decoded]:
     ]
 
 
+def keys_of(source: Source) -> list[str]:
+    return source.keys("train", np.arange(source.splits["train"]))
+
+
 @pytest.fixture
 def scans(tmp_path: Path) -> Path:
     """b/2.PNG, b/10.jpg, a.tif, c/d/e.bmp, and what is no image."""
     for name, shade in (("b/2.PNG", 20), ("b/10.jpg", 100), ("a.tif", 1), ("c/d/e.bmp", 9)):
         save(tmp_path / name, shade)
-    for name in ("list.csv", "b/notes.txt", "b/png", "x.gif"):
+    for name in ("list.csv", "b/notes.txt", "b/png", "x.heic"):
         (tmp_path / name).write_text("text")
     return tmp_path
 
 
 def test_a_list_is_one_chunk_and_may_be_of_any_length(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.data.folder._BATCH", 3)
+    monkeypatch.setattr("pipeline.data.listing._BATCH", 3)
     listing = opened(scans).listing
     assert listing["key"].to_pylist() == ["a.tif", "b/10.jpg", "b/2.PNG", "c/d/e.bmp"]
     assert listing["key"].num_chunks == 1 and str(listing["key"].type) == "large_string"
@@ -183,8 +187,12 @@ def test_missing_bucket_and_credentials(s3_endpoint: str, monkeypatch: pytest.Mo
 def test_names_that_are_no_text(tmp_path: Path) -> None:
     save(tmp_path / "a.png", 1)
     os.rename(tmp_path / "a.png", os.fsencode(tmp_path) + b"/\xff.png")
-    with pytest.raises(InputError, match=r"'\\udcff.png' is not in UTF-8"):
+    with pytest.raises(InputError, match=r"no image .*: names that are not in UTF-8, to be renamed \(1\)"):
         opened(tmp_path)
+    save(tmp_path / "b.png", 1)
+    source = opened(tmp_path)
+    assert keys_of(source) == ["b.png"]
+    assert source.notes == ("passed over: names that are not in UTF-8, to be renamed (1)",)
 
 
 # ---- labels ------------------------------------------------------------------------------
@@ -202,7 +210,7 @@ def labels_of(source: Source) -> dict[str, str]:
 def test_labels_from_folders(scans: Path) -> None:
     source = opened(scans, labels="folder")
     assert labels_of(source) == {"b/10.jpg": "b", "b/2.PNG": "b", "c/d/e.bmp": "d"}
-    others = "files that are no images to us are left aside: 1 .csv, 1 .gif, 1 .txt, 1 other"
+    others = "files that are no images to us are left aside: 1 .csv, 1 .heic, 1 .txt, 1 other"
     assert source.notes == (others, "1 of 4 images have no label")
 
 
@@ -251,7 +259,7 @@ def test_what_is_left_aside_is_counted_without_a_word_of_its_name(scans: Path) -
     for name in ("Doe.John", "1.2.840.113619.55", "x.DCM"):
         (scans / name).write_bytes(b"DICM")
     assert opened(scans).notes == (
-        "files that are no images to us are left aside: 1 .csv, 1 .dcm, 1 .gif, 1 .txt, 3 other",
+        "files that are no images to us are left aside: 1 .csv, 1 .dcm, 1 .heic, 1 .txt, 3 other",
     )
 
 
