@@ -212,7 +212,7 @@ def _rows(table: pa.Table) -> Iterator[_Row]:
 
 
 def _first_dot(key: str) -> str:
-    """The key up to the first dot of the file's name. Keys that share a stem share this, and are sorted side by side."""
+    """The key up to the first dot of the file's name. Keys that share a stem share this and lie side by side."""
     start = key.rfind("/") + 1
     dot = key.find(".", start + 1)
     return key[: dot if dot >= 0 else len(key)]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
 import hashlib
+import io
 import os
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,8 @@ from typing import Any
 import boto3
 import numpy as np
 import pytest
+from moto.s3.exceptions import S3AccessDeniedError
+from moto.s3.responses import S3Response
 from PIL import Image
 
 from pipeline.config import IngestConfig
@@ -19,6 +25,7 @@ from pipeline.data.catalogue import checked, open_images
 from pipeline.data.decode import decode
 from pipeline.data.sources import Decoded, Source
 from pipeline.errors import InputError
+from pipeline.storage import Location
 
 MANY = 10**8
 
@@ -127,6 +134,74 @@ def test_files_that_vanish_or_are_huge_are_rejected(scans: Path) -> None:
         "the file has gone since it was listed",
         "5000 bytes are more than any image of ingest.max_pixels = 600",
     ]
+
+
+def png(shade: int) -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (20, 10), (shade, 0, 0)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def test_objects_that_cannot_be_read_are_rejected(
+    make_bucket: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket, client = make_bucket(), boto3.client("s3")
+    kinds = {"cold.png": "GLACIER", "deep.png": "DEEP_ARCHIVE"}
+    names = ["cold.png", "deep.png", "empty.png", "gone.png", "secret.png", "/slash.png", "a//b.png", "./dot.png"]
+    for number, name in enumerate([*names, "fine 1+%20#?.png", "\u00fc.png"]):
+        body = b"" if name == "empty.png" else png(number)
+        client.put_object(Bucket=bucket, Key=f"p/{name}", Body=body, StorageClass=kinds.get(name, "STANDARD"))
+    source = opened(f"s3://{bucket}/p")
+    client.delete_object(Bucket=bucket, Key="p/gone.png")
+
+    def refusing(answer: Callable[..., Any]) -> Callable[..., Any]:
+        def answered(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if "secret" in self.uri:
+                raise S3AccessDeniedError()
+            return answer(self, *args, **kwargs)
+
+        return answered
+
+    for verb in ("get_object", "head_object"):
+        monkeypatch.setattr(S3Response, verb, refusing(getattr(S3Response, verb)))
+    pieces = read_all(source)
+    assert [key for piece in pieces for key in piece.key] == ["fine 1+%20#?.png", "\u00fc.png"]
+    reasons = {source.keys("train", np.array([at]))[0]: why for piece in pieces for at, why in piece.rejected}
+    assert reasons == {
+        "cold.png": "is archived (storage class GLACIER); restore it first",
+        "deep.png": "is archived (storage class DEEP_ARCHIVE); restore it first",
+        "empty.png": "the file is empty",
+        "gone.png": "the file has gone since it was listed",
+        "secret.png": "may not be read (S3 answers 403, AccessDenied)",
+        "/slash.png": f"its name cannot be used: Empty path component in path {bucket}/p//slash.png",
+        "a//b.png": f"its name cannot be used: Empty path component in path {bucket}/p/a//b.png",
+        "./dot.png": "its name cannot be used: '.' or '..' as a folder",
+    }
+
+
+def test_an_outage_rejects_no_images(make_bucket: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket = make_bucket()
+    boto3.client("s3").put_object(Bucket=bucket, Key="p/1.png", Body=png(1))
+    source = opened(f"s3://{bucket}/p")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free.getsockname()[1]}")
+    monkeypatch.setattr("pipeline.storage._TRIES", 1)
+    with pytest.raises(OSError, match="Connect|connect|NETWORK"):
+        read_all(dataclasses.replace(source, location=Location(f"s3://{bucket}/p"), channels=3))
+
+
+def test_a_bad_disk_block_costs_one_image(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, read = opened(scans), Location.read_bytes
+
+    def failing(self: Location, name: str) -> bytes:
+        if name == "a.tif":
+            raise OSError(errno.EIO, "Input/output error")
+        return read(self, name)
+
+    monkeypatch.setattr(Location, "read_bytes", failing)
+    rejected = [why for piece in read_all(source) for _, why in piece.rejected]
+    assert rejected == ["cannot be read ([Errno 5] Input/output error)"]
 
 
 @pytest.mark.parametrize("mount_point", [True, False])
