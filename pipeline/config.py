@@ -81,6 +81,8 @@ class IngestConfig:
     """For npz:FILE: a second archive with the val or test arrays that FILE lacks. Used in evaluation only."""
     data_dir: str | None = setting(None, no="where files lie, not what is in them")
     """Folder of downloaded data sets (medmnist, cifar10-lt)."""
+    pages: Literal["first", "all"] = setting("first", no="in the source's state")
+    """Of files of several pages or frames (TIFF, GIF, WebP). all: each page is an image, with the key FILE#page=N."""
     max_pixels: int = setting(100_000_000, "ingest")
     """A larger image is rejected before it is decoded (a decompression bomb)."""
     rows_per_file: int = setting(16_384, no="how the pool is cut into files")

@@ -190,7 +190,7 @@ def _receipts(size: int, each: int = 10_000) -> Iterator[pa.Table]:
         digest[: count // 100] = digest[count // 100 : 2 * (count // 100)]
         digests = pa.FixedSizeBinaryArray.from_buffers(pa.binary(32), count, [None, pa.py_buffer(digest)])
         columns = [pa.array(["train"] * count), np.arange(start, start + count), digests, pa.nulls(count, pa.string())]
-        yield pa.table(columns, schema=RECEIPT_SCHEMA)
+        yield pa.table([*columns, np.zeros(count, bool)], schema=RECEIPT_SCHEMA)
 
 
 def settle(size: int) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline.config import IngestConfig
 from pipeline.data.datasets import cifar10_lt, digits, medmnist_classes, medmnist_file
 from pipeline.data.decode import SUFFIXES
-from pipeline.data.folder import FolderSource
+from pipeline.data.folder import FolderSource, by_page, file_of
 from pipeline.data.globs import Glob, Wanted, split_glob
 from pipeline.data.labels import labels_from_csv, labels_from_folders, number_labels, numbers_from_array
 from pipeline.data.listing import list_images
@@ -57,8 +57,8 @@ def checked(config: IngestConfig) -> IngestConfig:
             raise InputError(f"'ingest.{key}' is {value}; give {least} or more.")
     scheme, rest = _split(config)
     pool_name(config)
-    for key in ("include", "exclude", "hidden"):
-        if scheme != "folder" and getattr(config, key):
+    for key in ("include", "exclude", "hidden", "pages"):
+        if scheme != "folder" and getattr(config, key) != getattr(IngestConfig, key):
             raise InputError(f"ingest.{key} is for folder:PATH, not for '{config.source}'; leave it out.")
     if config.held_out is not None and scheme != "npz":
         raise InputError(f"ingest.held_out is for npz:FILE, not for '{config.source}'; leave it out.")
@@ -167,7 +167,11 @@ def _folder(path: str, config: IngestConfig) -> Source:
     listing = found.table
     if listing.num_rows == 0:
         raise InputError(f"There is no image ({', '.join(SUFFIXES)}) in or below '{path}'{found.instead(location)}")
-    keys = listing["key"].to_pylist() if config.labels else []
+    every = ""
+    if config.pages == "all":
+        listing, every = by_page(location, listing), " by page"
+    # The keys that labels are joined by name the file.
+    keys = [file_of(key) for key in listing["key"].to_pylist()] if config.labels else []
     numbers, classes, labels_state = _folder_labels(config, location, keys) if config.labels else _UNKNOWN
     missing = 0 if numbers is None else int((numbers < 0).sum())
     notes = found.notes
@@ -176,7 +180,7 @@ def _folder(path: str, config: IngestConfig) -> Source:
     return FolderSource(
         location,
         listing,
-        state=f"{listing.num_rows} files {found.state}{labels_state}",
+        state=f"{found.table.num_rows} files{every} {found.state}{labels_state}",
         size=config.image_size or FOLDER_SIZE,
         channels=CHANNELS.get(config.channels),
         max_pixels=config.max_pixels,

@@ -48,6 +48,7 @@ SUFFIXES = (
     *(".jp2", ".j2k", ".jpf", ".pgm", ".ppm", ".pbm", ".pnm"),
 )
 """Suffixes of image files, in lower case. What a file is, its content says."""
+PAGED_SUFFIXES = (".tif", ".tiff", ".gif", ".webp", ".avif", ".png")
 _FORMATS = ("JPEG", "PNG", "BMP", "DIB", "TIFF", "GIF", "WEBP", "AVIF", "JPEG2000", "PPM")
 _WORDS = "JPEG, PNG, BMP or TIFF, nor a GIF, WebP, AVIF, JPEG 2000 or PNM"
 _PAGED = ("TIFF", "GIF", "WEBP", "AVIF", "PNG")
@@ -95,19 +96,15 @@ def decode(data: bytes, size: int, channels: int, max_pixels: int, page: int = 0
 
 
 def pages(data: bytes) -> int:
-    """How many pages or frames a file has that ``decode`` can read; counted by their headers.
-
-    Raises:
-        UnreadableImageError: it is in no format that is read, or damaged.
-    """
+    """How many pages or frames a file has that ``decode`` can read, by their headers. 1 where they are damaged."""
     with _own_limits():
         try:
             with Image.open(io.BytesIO(data), formats=_PAGED) as image:
                 return int(getattr(image, "n_frames", 1))
         except UnidentifiedImageError:
-            return tiff_pages(data) if data.startswith(TIFF_STARTS) else 1
-        except _DAMAGED as error:
-            raise UnreadableImageError(f"damaged: {error}") from error
+            return max(1, tiff_pages(data)) if data.startswith(TIFF_STARTS) else 1
+        except _DAMAGED:
+            return 1
 
 
 def is_grey(data: bytes, max_pixels: int) -> bool:

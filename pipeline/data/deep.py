@@ -16,6 +16,7 @@ import io
 import logging
 import struct
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,11 +155,12 @@ def is_negative(image: Any) -> bool:
 
 
 def tiff_pages(data: bytes) -> int:
-    """Pages of a TIFF that Pillow does not open."""
+    """Pages of a TIFF that Pillow does not open. 0 where it is damaged."""
     import tifffile
 
-    with tifffile.TiffFile(io.BytesIO(data)) as file:
+    with suppress(Exception), tifffile.TiffFile(io.BytesIO(data)) as file:  # as in ``tiff_samples``
         return len(file.pages)
+    return 0
 
 
 # ---- TIFF ----------------------------------------------------------------------------------
@@ -193,7 +195,7 @@ def _of_page(page: Any) -> Samples | Image.Image:
 
 
 def _repacked(data: bytes, page: int) -> bytes:
-    """The same file with the page's strips or tiles unpacked by Pillow's libtiff and packed as tifffile alone reads them.
+    """The same file with the page's strips or tiles unpacked by Pillow's libtiff, and packed as tifffile reads them.
 
     Not left unpacked: tifffile does not undo a predictor there.
     """

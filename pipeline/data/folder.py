@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import re
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.ahead import map_ahead
 from pipeline.artifacts import Int64
-from pipeline.data.decode import UnreadableImageError, decode, is_grey
+from pipeline.data.decode import PAGED_SUFFIXES, UnreadableImageError, decode, is_grey, pages
 from pipeline.data.sources import Decoded, Shape
 from pipeline.errors import InputError
 from pipeline.storage import GONE, Location
@@ -21,6 +23,8 @@ from pipeline.storage import GONE, Location
 _GREY_SAMPLE = 64
 _SIGHT_SAMPLE = 8
 _READERS = 8
+_PAGE = re.compile(r"#page=([1-9]\d*)\Z")
+"""No image file's name ends so: its suffix comes last."""
 _READ_AHEAD_BYTES = 64 << 20
 _LARGEST_PIXEL = 8
 """Bytes of the widest pixel (RGBA, 16 bits a channel)."""
@@ -28,7 +32,10 @@ _LARGEST_PIXEL = 8
 
 @dataclass(frozen=True)
 class FolderSource:
-    """Image files below a folder. The key is the path relative to the folder, with forward slashes."""
+    """Image files below a folder. The key is the path relative to the folder, with forward slashes.
+
+    Where files are read page by page, "#page=2" follows for the second of several.
+    """
 
     location: Location
     listing: pa.Table
@@ -74,17 +81,20 @@ class FolderSource:
         done = Decoded(positions, [], [], images)
         kept: list[int] = []
         for position, key, data in self._files(positions):
+            page = page_of(key)
             try:
                 if isinstance(data, UnreadableImageError):
                     raise data
-                images[len(kept)] = decode(data, self.size, shape[2], self.max_pixels)
+                images[len(kept)] = decode(data, self.size, shape[2], self.max_pixels, (page or 1) - 1)
+                if page is None and pages(data) > 1:
+                    done.paged.append(position)
             except UnreadableImageError as reason:
                 done.rejected.append((position, str(reason)))
                 continue
             kept.append(position)
             done.key.append(key)
-            done.sha256.append(hashlib.sha256(data).digest())
-        return Decoded(np.asarray(kept, np.int64), done.key, done.sha256, images[: len(kept)], done.rejected)
+            done.sha256.append(hashlib.sha256(data if page is None else data + f"#page={page}".encode()).digest())
+        return dataclasses.replace(done, position=np.asarray(kept, np.int64), images=images[: len(kept)])
 
     def _files(self, positions: Int64) -> Iterator[tuple[int, str, bytes | UnreadableImageError]]:
         """(position, key, content) in order. Threads read ahead a bounded number of files and bytes."""
@@ -106,9 +116,9 @@ class FolderSource:
                 f"{size} bytes are more than any image of ingest.max_pixels = {self.max_pixels}"
             )
         try:
-            return self.location.read_bytes(key)
+            return self.location.read_bytes(file_of(key))
         except (OSError, pa.ArrowInvalid) as error:
-            reason = self.location.refusal(key, error)
+            reason = self.location.refusal(file_of(key), error)
             if reason is None:
                 raise
             if reason == GONE:
@@ -126,7 +136,7 @@ class FolderSource:
 
     def _sees(self, key: str) -> bool:
         try:
-            return self.location.is_file(key)
+            return self.location.is_file(file_of(key))
         except (OSError, pa.ArrowInvalid):  # it is there, and may not be looked at
             return True
 
@@ -145,3 +155,46 @@ class FolderSource:
             except UnreadableImageError:
                 continue
         return readable
+
+
+def by_page(location: Location, listing: pa.Table) -> pa.Table:
+    """The listing with a row for each page of a file that has several. Reads all files whose format has pages."""
+    keys, sizes = listing["key"].to_pylist(), listing["size"].to_pylist()
+    paged = [at for at, key in enumerate(keys) if key.lower().endswith(PAGED_SUFFIXES)]
+    counts = np.ones(len(keys), np.int64)
+    found = map_ahead(
+        lambda at: _pages_of(location, keys[at]),
+        paged,
+        threads=_READERS,
+        ahead=2 * _READERS - 1,
+        size=lambda at: sizes[at],
+        most=_READ_AHEAD_BYTES,
+    )
+    for at, count in zip(paged, found, strict=True):
+        counts[at] = count
+    rows = np.repeat(np.arange(len(keys)), counts)
+    number = np.arange(len(rows)) - (np.cumsum(counts) - counts)[rows] + 1
+    named = (
+        keys[row] if counts[row] == 1 else f"{keys[row]}#page={page}" for row, page in zip(rows, number, strict=True)
+    )
+    columns = [pa.array(named, pa.large_string()), listing["size"].take(pa.array(rows)).combine_chunks()]
+    return pa.table(columns, names=["key", "size"])
+
+
+def file_of(key: str) -> str:
+    """The file that an image's key names."""
+    return _PAGE.sub("", key)
+
+
+def page_of(key: str) -> int | None:
+    """Which page, from 1, of a file of several; None where the file is meant."""
+    found = _PAGE.search(key)
+    return int(found[1]) if found else None
+
+
+def _pages_of(location: Location, key: str) -> int:
+    """At least one: what is wrong with a file is found when it is read."""
+    try:
+        return pages(location.read_bytes(key))
+    except (OSError, pa.ArrowInvalid):
+        return 1
