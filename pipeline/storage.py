@@ -382,6 +382,10 @@ def _absolute(uri: str) -> Location:
     scheme, separator, _ = uri.partition("://")
     if not uri or (separator and scheme not in ("s3", "file")):
         raise InputError(f"'{uri}' is no place that can be used; write a directory's path or s3://bucket/prefix.")
+    try:
+        uri.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"The path {uri!a} is not in UTF-8; rename it.") from None
     location = Location(uri)
     return location if location.is_s3 else Location(location.root)
 

@@ -42,6 +42,7 @@ from pipeline.data.deep import (
     tiff_pages,
     tiff_samples,
 )
+from pipeline.data.kinds import HEAD, OTHER, can_be_exported, kind_of
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".webp", ".avif"),
@@ -156,9 +157,14 @@ def _load(data: bytes, size: int, max_pixels: int, page: int) -> Image.Image:
             image = _tiff(data, page, max_pixels)
             ImageOps.exif_transpose(image, in_place=True)
             return image
-        raise UnreadableImageError(f"not a {_WORDS} image, or its header is damaged") from None
+        raise UnreadableImageError(f"not a {_WORDS} image, {_instead(data)}") from None
     except _DAMAGED as error:
         raise UnreadableImageError(f"damaged: {error}") from error
+
+
+def _instead(data: bytes) -> str:
+    kind = kind_of(OTHER, data[:HEAD])
+    return f"but by its content: {kind}" if can_be_exported(kind) else "or its header is damaged"
 
 
 def _deep(image: Image.Image, data: bytes, max_pixels: int, page: int) -> Image.Image | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections import Counter
 from collections.abc import Iterable
+from functools import lru_cache
 
 LEFTOVERS = {
     "thumbs.db": "Thumbs.db",
@@ -91,16 +92,21 @@ OTHER = "other"
 
 def leftover(key: str) -> str | None:
     """What hides the file ``key`` (or the folder, with a slash at its end), as the log may say it; else None."""
-    for part in key.split("/"):
-        lower = part.lower()
-        if lower in LEFTOVERS:
-            return LEFTOVERS[lower]
-        if lower.startswith("."):
-            known = (shown for start, shown in _LEFTOVER_STARTS if lower.startswith(start))
-            # "." and ".." are no names but odd keys of S3, and are told apart when they are read.
-            if lower not in (".", ".."):
-                return next(known, _HIDDEN)
-    return None
+    folder, _, name = key.rpartition("/")
+    return _leftover_folder(folder) or _leftover_name(name)
+
+
+@lru_cache(4096)
+def _leftover_folder(folder: str) -> str | None:
+    return next((found for part in folder.split("/") if (found := _leftover_name(part))), None)
+
+
+def _leftover_name(name: str) -> str | None:
+    lower = name.lower()
+    # "." and ".." are no names but odd keys of S3, and are told apart when they are read.
+    if lower in LEFTOVERS or not lower.startswith(".") or lower in (".", ".."):
+        return LEFTOVERS.get(lower)
+    return next((shown for start, shown in _LEFTOVER_STARTS if lower.startswith(start)), _HIDDEN)
 
 
 def suffix_of(key: str) -> str:
@@ -116,6 +122,11 @@ def kind_of(suffix: str, head: bytes = b"") -> str:
     """The kind of a file by its suffix (of ``suffix_of``) or its first ``HEAD`` bytes."""
     found = (kind for magic, at, kind in _MAGIC if head[at : at + len(magic)] == magic)
     return _KIND_OF.get(suffix) or next(found, OTHER)
+
+
+def can_be_exported(kind: str) -> bool:
+    """Whether it is a kind of files that hold images which ``decode`` does not read."""
+    return kind in _EXPORT
 
 
 def what_to_do(kinds: Counter[str]) -> str:

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import groupby
 
 import pyarrow as pa
@@ -134,16 +135,13 @@ def list_images(location: Location, wanted: Wanted | None = None, *, hidden: boo
     # In one chunk, because ``take`` from several would concatenate all of them first.
     table = pa.concat_tables([part.sort_by("key") for part in (plain, late)]).combine_chunks()
     digest, twins, masks = hashlib.sha256(), Counter[str](), 0
-    for name, rows in groupby(_rows(table), lambda row: _first_dot(row[0])):
-        suffixes: dict[str, list[str]] = {}
+    for _, group in groupby(_rows(table), _stem_start):
+        rows = list(group)
         for key, size, time in rows:
             digest.update(f"{key}\0{size}\0{time}\n".encode())
-            masks += _MASK.search(key) is not None
-            stem, _, suffix = key[len(name) :].rpartition(".")
-            suffixes.setdefault(stem, []).append(f".{suffix.lower()}")
-        for several in suffixes.values():
-            if len(several) > 1:
-                twins[" with ".join(sorted(several))] += len(several)
+            masks += _called_mask(key)
+        if len(rows) > 1:
+            twins.update(_twins([key for key, _, _ in rows]))
     return Listing(
         table.select(["key", "size"]),
         digest.hexdigest()[:16],
@@ -211,11 +209,34 @@ def _rows(table: pa.Table) -> Iterator[_Row]:
         yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
-def _first_dot(key: str) -> str:
+def _stem_start(row: _Row) -> str:
     """The key up to the first dot of the file's name. Keys that share a stem share this and lie side by side."""
-    start = key.rfind("/") + 1
-    dot = key.find(".", start + 1)
-    return key[: dot if dot >= 0 else len(key)]
+    key = row[0]
+    dot = key.find(".", key.rfind("/") + 2)
+    return key[:dot] if dot >= 0 else key
+
+
+def _twins(keys: list[str]) -> Counter[str]:
+    """How many of ``keys`` share folder and stem with another, by their suffixes."""
+    suffixes: dict[str, list[str]] = {}
+    for key in keys:
+        stem, _, suffix = key.rpartition(".")
+        suffixes.setdefault(stem, []).append(f".{suffix.lower()}")
+    found = Counter[str]()
+    for several in suffixes.values():
+        if len(several) > 1:
+            found[" with ".join(sorted(several))] += len(several)
+    return found
+
+
+def _called_mask(key: str) -> bool:
+    folder, _, name = key.rpartition("/")
+    return _is_mask_folder(folder) or _MASK.search(name) is not None
+
+
+@lru_cache(4096)
+def _is_mask_folder(folder: str) -> bool:
+    return _MASK.search(f"{folder}/") is not None
 
 
 def _is_text(name: str) -> bool:

@@ -280,3 +280,9 @@ def test_a_deep_image_that_is_too_large_is_not_decoded() -> None:
             decode(data, 8, 3, SIDE * SIDE - 1)
     with pytest.raises(UnreadableImageError, match="of 200 samples are more than"):
         decode(tiff(np.zeros((8, 8, 200), np.uint8), photometric="minisblack", planarconfig="contig"), 8, 3, 64)
+
+
+def test_other_files_under_an_images_name() -> None:
+    for data, kind in ((bytes(128) + b"DICM" + bytes(99), "DICOM"), (b"PK\x03\x04" + bytes(99), "archive")):
+        with pytest.raises(UnreadableImageError, match=f"^not a JPEG.* image, but by its content: {kind}"):
+            decode(data, 8, 3, MANY)

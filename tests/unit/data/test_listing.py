@@ -248,3 +248,9 @@ def test_an_archive_in_place_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "scans.zip").write_bytes(b"")
     with pytest.raises(InputError, match="is a file; unpack it first"):
         opened(tmp_path / "scans.zip")
+
+
+def test_a_folder_whose_own_path_is_no_text(tmp_path: Path) -> None:
+    os.mkdir(os.fsencode(tmp_path) + b"/\xff")
+    with pytest.raises(InputError, match=r"is not in UTF-8; rename it"):
+        opened(f"{tmp_path}/\udcff")
