@@ -143,10 +143,11 @@ def tiff_samples(data: bytes, page: int, max_pixels: int) -> Samples | Image.Ima
 
 
 def needs_tifffile(image: Any) -> bool:
-    """Whether a TIFF that Pillow has opened loses levels or its sign there: deep colour, 32 bits without a sign."""
+    """Whether a TIFF that Pillow has opened loses levels or its sign there."""
     tags = image.tag_v2
-    bits = max(tags.get(258, (1,)))
-    return bits > 8 and (tags.get(277, 1) > 1 or (bits == 32 and tags.get(339, (1,))[0] == 1))
+    bits, is_signed = max(tags.get(258, (1,))), tags.get(339, (1,))[0] == 2
+    is_deep_colour = bits > 8 and tags.get(277, 1) > 1
+    return is_deep_colour or (bits == 32 and tags.get(339, (1,))[0] == 1) or (bits == 8 and is_signed)
 
 
 def is_negative(image: Any) -> bool:

@@ -132,6 +132,7 @@ DEEP_GREY = {
     ),
     "TIFF of 5 planes": tiff(np.dstack([RAMP] * 5), photometric="minisblack", planarconfig="contig"),
     "signed TIFF": tiff(RAMP.astype(np.int16) - 1000),
+    "signed TIFF of 8 bits": tiff((np.arange(SIDE) * 4 - 128).astype(np.int8)[None].repeat(SIDE, 0)),
     "TIFF of 32 bits": tiff(RAMP.astype(np.uint32) * 1_000_000),
     "signed TIFF of 32 bits": tiff(RAMP.astype(np.int32) - 2000),
     "TIFF of 64 bits": tiff(RAMP.astype(np.uint64) << 20),
