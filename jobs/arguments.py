@@ -50,6 +50,8 @@ _FLAGS = {
     "workers": "workers",
     "reuse": "reuse",
     "pool": "ingest.source",
+    "include": "ingest.include",
+    "exclude": "ingest.exclude",
     "labels": "ingest.labels",
     "key_column": "ingest.key_column",
     "label_column": "ingest.label_column",
@@ -93,7 +95,8 @@ pools
   npz:FILE                   arrays with MedMNIST's keys (train_images, train_labels, ...)
   medmnist:NAME              through the medmnist package, or NAME.npz under --data-dir
   cifar10-lt                 CIFAR-10 with a long tail, rho = 100
-  folder:PATH                JPEG, PNG, BMP, TIFF; also folder:s3://bucket/prefix
+  folder:PATH                JPEG, PNG, TIFF, BMP, GIF, WebP, JPEG 2000, PNM; also folder:s3://bucket/prefix,
+                             and with a glob: 'folder:scans/*.png', 'folder:scans/**/left/*'
 
 settings
   --set GROUP.NAME=VALUE sets anything: pretrain.epochs, pretrain.batch_size, pretrain.queue_size,
@@ -123,6 +126,8 @@ def parser(name: str) -> argparse.ArgumentParser:
     )
     images = parse.add_argument_group("images")
     images.add_argument("--pool", metavar="SOURCE", help="where the images are (see below)")
+    images.add_argument("--include", metavar="GLOB", action="append", help="of a folder only these; may come again")
+    images.add_argument("--exclude", metavar="GLOB", action="append", help="of a folder not these; may come again")
     images.add_argument(
         "--image-size", metavar="PIXELS", help="resize to this side, once (folders: 112 for imagenet, else 224)"
     )

@@ -67,7 +67,13 @@ class IngestConfig:
     """Images anywhere -> pool."""
 
     source: str = setting("", no="by what is found there: the source's state")
-    """Where the images are: digits, npz:FILE, medmnist:NAME, cifar10-lt, folder:PATH or URI."""
+    """Where the images are: digits, npz:FILE, medmnist:NAME, cifar10-lt, folder:PATH or URI. PATH may end in a glob."""
+    include: tuple[str, ...] = setting((), no="by what is found: the source's state")
+    """Globs of a folder's files or subfolders. Only images that fit one of them are taken. Empty: all."""
+    exclude: tuple[str, ...] = setting((), no="by what is found: the source's state")
+    """Globs of a folder's files or subfolders that are not taken."""
+    hidden: bool = setting(False, no="by what is found: the source's state")
+    """Read hidden files and folders, and what other programs leave (.ipynb_checkpoints, @eaDir, lost+found), too."""
     name: str | None = setting(None, no="it names the pool")
     """The pool's name on the store; by default made from the source and the image size."""
     image_size: int | None = setting(None, "ingest")
@@ -87,6 +93,8 @@ class IngestConfig:
     """For npz:FILE: a second archive with the val or test arrays that FILE lacks. Used in evaluation only."""
     data_dir: str | None = setting(None, no="where files lie, not what is in them")
     """Folder of downloaded data sets (medmnist, cifar10-lt)."""
+    pages: Literal["first", "all"] = setting("first", no="in the source's state")
+    """Of files of several pages or frames (TIFF, GIF, WebP). all: each page is an image, with the key FILE#page=N."""
     max_pixels: int = setting(100_000_000, "ingest")
     """A larger image is rejected before it is decoded (a decompression bomb)."""
     rows_per_file: int = setting(16_384, no="how the pool is cut into files")

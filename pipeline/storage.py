@@ -8,11 +8,14 @@ endpoint from ``AWS_ENDPOINT_URL`` where it is set.
 
 from __future__ import annotations
 
+import errno
+import heapq
 import json
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,6 +46,15 @@ _TRIES = 10
 """Of a request for a file on S3, each a while after the last: seconds of a busy store must not end a job of hours."""
 _TEMPORARY = ".tmp-"
 """Begins the name of a file that is being written. Who is killed meanwhile leaves it; nobody reads it."""
+GONE = "the file has gone since it was listed"
+SKIPPED = ("folders linked again", "dead links", "folders that may not be read", "entries that may not be read")
+"""What ``Location.walk`` passes over and counts."""
+_NOT_OF_THE_FILE = (
+    *("ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch"),
+    *("RequestTimeTooSkewed", "RequestExpired", "TokenRefreshRequired", "RequestTimeout", "SlowDown", "Throttling"),
+    *("TooManyRequests", "NoSuchBucket", "PermanentRedirect", "AuthorizationHeaderMalformed"),
+)
+"""S3's errors below 500 that say nothing about the one object."""
 _CONFLICT_SECONDS = 0.1
 """Between two tries where S3 says that another conditional put of the same key is under way."""
 
@@ -125,13 +137,26 @@ class Location:
             info.base_name for info in self.filesystem.get_file_info(selector) if info.type == pafs.FileType.Directory
         )
 
-    def walk(self, name: str = "") -> Iterator[tuple[str, int, int]]:
-        """As ``files``, but one at a time and in no promised order: for folders of many millions."""
+    def walk(
+        self, name: str = "", late: Callable[[str], bool] = lambda _: False, skipped: Counter[str] | None = None
+    ) -> Iterator[tuple[str, int, int]]:
+        """As ``files``, but one at a time and in no promised order: for folders of many millions.
+
+        Links are followed, into each folder once. Of several ways to a folder, which one is taken does not depend on
+        the disk's order: first one without a link, then the first by name.
+
+        Args:
+            late: folders (by their name relative to ``name``) that are walked after all others.
+            skipped: counts here what is passed over, by ``SKIPPED``.
+
+        Raises:
+            PermissionError, NotADirectoryError: of the folder ``name`` itself.
+        """
         base = self.path(name)
         if self.is_s3:
             yield from _s3_objects(*base.partition("/")[::2])
         else:
-            yield from _local_files(base, "", set())
+            yield from _local_files(base, late, Counter() if skipped is None else skipped)
 
     def open(self, name: str) -> pa.NativeFile:
         """The file for reading, anywhere in it."""
@@ -152,6 +177,46 @@ class Location:
         """The whole file."""
         with self.filesystem.open_input_stream(self.path(name)) as stream:
             return bytes(stream.read())
+
+    def refusal(self, name: str, error: Exception) -> str | None:
+        """Why this one file cannot be read, or None where ``error`` is not about the file (the network, credentials).
+
+        Args:
+            error: what reading it raised.
+        """
+        if isinstance(error, pa.ArrowInvalid):
+            return f"its name cannot be used: {error}"
+        if self.is_s3:
+            return self._s3_refusal(name)
+        if isinstance(error, FileNotFoundError):
+            return GONE
+        if isinstance(error, PermissionError):
+            return "may not be read (permission denied)"
+        return f"cannot be read ({_short(error)})"
+
+    def _s3_refusal(self, name: str) -> str | None:
+        """S3's own answer: pyarrow's errors do not tell an archived object from a broken connection."""
+        bucket, _, key = self.path(name).partition("/")
+        try:
+            self._client.get_object(Bucket=bucket, Key=key, Range="bytes=0-0")
+        except ClientError as answer:
+            code, status = answer.response["Error"]["Code"], answer.response["ResponseMetadata"]["HTTPStatusCode"]
+            if code in _NOT_OF_THE_FILE or status >= 500:
+                return None
+            if code == "InvalidObjectState":
+                kind = answer.response["Error"].get("StorageClass", "an archive")
+                return f"is archived (storage class {kind}); restore it first"
+            if status == 404:
+                return GONE
+            return f"may not be read (S3 answers {status}, {code})"
+        except BotoCoreError:
+            return None
+        # boto3 reads it. pyarrow asks for another key where "." or ".." stands between slashes.
+        return "its name cannot be used: '.' or '..' as a folder" if {".", ".."} & set(name.split("/")) else None
+
+    @cached_property
+    def _client(self) -> Any:
+        return boto3.session.Session().client("s3")  # of its own session: making clients of one is not thread-safe
 
     def read_json(self, name: str) -> Any:
         """The parsed JSON file, or None where there is none."""
@@ -317,6 +382,10 @@ def _absolute(uri: str) -> Location:
     scheme, separator, _ = uri.partition("://")
     if not uri or (separator and scheme not in ("s3", "file")):
         raise InputError(f"'{uri}' is no place that can be used; write a directory's path or s3://bucket/prefix.")
+    try:
+        uri.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"The path {uri!a} is not in UTF-8; rename it.") from None
     location = Location(uri)
     return location if location.is_s3 else Location(location.root)
 
@@ -378,19 +447,42 @@ def _s3_objects(bucket: str, folder: str) -> Iterator[tuple[str, int, int]]:
             yield item["Key"][len(prefix) :], item["Size"], int(item["LastModified"].timestamp() * 1e9)
 
 
-def _local_files(folder: str, prefix: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, int, int]]:
-    """Links are followed, into each folder once (``seen``): links may form a circle."""
-    info = os.stat(folder)
-    if (info.st_dev, info.st_ino) in seen:
-        return
-    seen.add((info.st_dev, info.st_ino))
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir():
-                yield from _local_files(entry.path, f"{prefix}{entry.name}/", seen)
-            elif entry.is_file():
-                status = entry.stat()
-                yield prefix + entry.name, status.st_size, status.st_mtime_ns
+def _local_files(root: str, late: Callable[[str], bool], skipped: Counter[str]) -> Iterator[tuple[str, int, int]]:
+    """What ``Location.walk`` yields. A folder is known by its device and number: links may form a circle."""
+    seen = {_identity(os.stat(parent)) for parent in Path(root).parents}  # a link to one of them is a circle, too
+    todo = [(False, False, "")]
+    while todo:
+        is_late, is_linked, prefix = heapq.heappop(todo)
+        folder = os.path.join(root, prefix)
+        try:
+            identity = _identity(os.stat(folder))
+            if identity in seen:
+                skipped["folders linked again"] += 1
+                continue
+            if identity[1]:  # some network file systems number nothing
+                seen.add(identity)
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    try:
+                        if entry.is_dir():
+                            below = f"{prefix}{entry.name}/"
+                            linked = is_linked or entry.is_symlink()
+                            heapq.heappush(todo, (is_late or late(below), linked, below))
+                        elif entry.is_file():
+                            status = entry.stat()
+                            yield prefix + entry.name, status.st_size, status.st_mtime_ns
+                        elif entry.is_symlink():
+                            skipped["dead links"] += 1
+                    except OSError as error:  # links that form a circle, or lead where nobody may look
+                        skipped["dead links" if error.errno == errno.ELOOP else "entries that may not be read"] += 1
+        except OSError:
+            if not prefix:
+                raise
+            skipped["folders that may not be read"] += 1
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 def _short(error: Exception) -> str:

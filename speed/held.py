@@ -166,16 +166,16 @@ def query(folder: str, size: int) -> None:
 
 def list_folder(size: int) -> tuple[float, float]:
     """What the task that lists a folder does; bytes a sample of the list, and CPU seconds."""
-    from pipeline.data.folder import list_images
+    from pipeline.data.listing import list_images
 
     class Archive(Location):
         """Of files with names of 22 letters."""
 
-        def walk(self, name: str = "") -> Iterator[tuple[str, int, int]]:
+        def walk(self, name: str = "", *_: Any, **__: Any) -> Iterator[tuple[str, int, int]]:
             yield from ((f"scans/{number:012d}.jpg", 50_000, number) for number in range(size))
 
     began = time.process_time()
-    table, _, _ = list_images(Archive("archive"))
+    table = list_images(Archive("archive")).table
     return table.nbytes / size, time.process_time() - began
 
 
@@ -190,7 +190,7 @@ def _receipts(size: int, each: int = 10_000) -> Iterator[pa.Table]:
         digest[: count // 100] = digest[count // 100 : 2 * (count // 100)]
         digests = pa.FixedSizeBinaryArray.from_buffers(pa.binary(32), count, [None, pa.py_buffer(digest)])
         columns = [pa.array(["train"] * count), np.arange(start, start + count), digests, pa.nulls(count, pa.string())]
-        yield pa.table(columns, schema=RECEIPT_SCHEMA)
+        yield pa.table([*columns, np.zeros(count, bool)], schema=RECEIPT_SCHEMA)
 
 
 def settle(size: int) -> tuple[float, float]:

@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,10 @@ from numpy.typing import NDArray
 from pipeline.config import IngestConfig
 from pipeline.data.datasets import cifar10_lt, digits, medmnist_classes, medmnist_file
 from pipeline.data.decode import SUFFIXES
-from pipeline.data.folder import FolderSource, list_images
+from pipeline.data.folder import FolderSource, by_page, file_of
+from pipeline.data.globs import Glob, Wanted, split_glob
 from pipeline.data.labels import labels_from_csv, labels_from_folders, number_labels, numbers_from_array
+from pipeline.data.listing import list_images
 from pipeline.data.npz import NpzContent, open_npz
 from pipeline.data.sources import CHANNELS, ArraySource, Source
 from pipeline.errors import InputError
@@ -54,6 +57,9 @@ def checked(config: IngestConfig) -> IngestConfig:
             raise InputError(f"'ingest.{key}' is {value}; give {least} or more.")
     scheme, rest = _split(config)
     pool_name(config)
+    for key in ("include", "exclude", "hidden", "pages"):
+        if scheme != "folder" and getattr(config, key) != getattr(IngestConfig, key):
+            raise InputError(f"ingest.{key} is for folder:PATH, not for '{config.source}'; leave it out.")
     if config.held_out is not None and scheme != "npz":
         raise InputError(f"ingest.held_out is for npz:FILE, not for '{config.source}'; leave it out.")
     labels = config.labels
@@ -77,7 +83,9 @@ def pool_name(config: IngestConfig) -> str:
             raise InputError(f"'ingest.name' is '{config.name}'; use letters, digits, '.', '_' and '-'.")
         return config.name
     scheme, rest = _split(config)
-    stem = rest.rstrip("/").rpartition("/")[2].removesuffix(".npz") or scheme
+    folder, glob = _folder_and_glob(rest) if scheme == "folder" else (rest, "")
+    stem = folder.rstrip("/").rpartition("/")[2].removesuffix(".npz") or scheme
+    stem = f"{stem} {glob}"
     slug = re.sub(r"[^a-z0-9_]+", "-", stem.lower()).strip("-") or scheme
     size = config.image_size or (folder_size(config) if scheme == "folder" else None)
     return f"{slug}-{size}px" if size else slug
@@ -155,30 +163,52 @@ def _array_source(content: NpzContent, config: IngestConfig, shown: str) -> Arra
 
 
 def _folder(path: str, config: IngestConfig) -> Source:
-    location = open_source(path)
-    listing, state, others = list_images(location)
+    folder, within = _folder_and_glob(path)
+    location = open_source(folder)
+    wanted = Wanted(
+        tuple(map(Glob, config.include)), tuple(map(Glob, config.exclude)), Glob(f"/{within}") if within else None
+    )
+    found = list_images(location, wanted, hidden=config.hidden)
+    listing = found.table
     if listing.num_rows == 0:
-        raise InputError(f"There is no image ({', '.join(SUFFIXES)}) in or below '{path}'; check the path.")
-    keys = listing["key"].to_pylist() if config.labels else []
+        raise InputError(f"There is no image ({', '.join(SUFFIXES)}) in or below '{path}'{found.instead(location)}")
+    every = ""
+    if config.pages == "all":
+        listing, every = by_page(location, listing), " by page"
+    # The keys that labels are joined by name the file.
+    keys = [file_of(key) for key in listing["key"].to_pylist()] if config.labels else []
     numbers, classes, labels_state = _folder_labels(config, location, keys) if config.labels else _UNKNOWN
     missing = 0 if numbers is None else int((numbers < 0).sum())
-    notes = []
-    if others:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(others.items()))
-        notes.append(f"files that are no images to us are left aside: {kinds}")
+    notes = found.notes
     if missing:
-        notes.append(f"{missing} of {listing.num_rows} images have no label")
+        notes = (*notes, f"{missing} of {listing.num_rows} images have no label")
     return FolderSource(
         location,
         listing,
-        state=f"{listing.num_rows} files {state}{labels_state}",
+        state=f"{found.table.num_rows} files{every} {found.state}{labels_state}",
         size=config.image_size or folder_size(config),
         channels=CHANNELS.get(config.channels),
         max_pixels=config.max_pixels,
         label_numbers=numbers,
         classes=classes,
-        notes=tuple(notes),
+        notes=notes,
     )
+
+
+def image_folder(source: str) -> str:
+    """The folder that keys are relative to: PATH of ``folder:PATH`` without its glob. Of other sources ``source``."""
+    return _folder_and_glob(source.removeprefix("folder:"))[0] if source.startswith("folder:") else source
+
+
+def _folder_and_glob(path: str) -> tuple[str, str]:
+    """(folder, glob or nothing). A folder of that very name comes first."""
+    folder, glob = split_glob(path)
+    if not glob:
+        return path, ""
+    with suppress(OSError):  # who opens the folder says what is wrong
+        if Location(path).exists():
+            return path, ""
+    return folder, glob
 
 
 _UNKNOWN: tuple[NDArray[np.int32] | None, tuple[str, ...] | None, str] = (None, None, "")

@@ -1,11 +1,11 @@
-"""Folders of image files, local or on S3: listing and reading."""
+"""Folders of image files, local or on S3: reading what ``pipeline.data.listing`` has found."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-import posixpath
+import re
 import socket
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,18 +15,16 @@ from numpy.typing import NDArray
 
 from pipeline.ahead import map_ahead
 from pipeline.artifacts import Int64
-from pipeline.data.decode import SUFFIXES, UnreadableImageError, decode, is_grey
+from pipeline.data.decode import PAGED_SUFFIXES, UnreadableImageError, decode, is_grey, pages
 from pipeline.data.sources import Decoded, Shape
 from pipeline.errors import InputError
-from pipeline.storage import Location
+from pipeline.storage import GONE, Location
 
-UNREAD = frozenset({".dcm", ".dicom", ".nii", ".gz", ".webp", ".gif", ".jp2", ".heic", ".svs", ".zip", ".csv", ".txt"})
-"""Suffixes that the log may name when it counts files that are no images. Text after any other dot may be part of a
-patient's identifier, which belongs in no log."""
-_BATCH = 65_536
 _GREY_SAMPLE = 64
 _SIGHT_SAMPLE = 8
 _READERS = 8
+_PAGE = re.compile(r"#page=([1-9]\d*)\Z")
+"""No image file's name ends so: its suffix comes last."""
 _READ_AHEAD_BYTES = 64 << 20
 _LARGEST_PIXEL = 8
 """Bytes of the widest pixel (RGBA, 16 bits a channel)."""
@@ -34,11 +32,14 @@ _LARGEST_PIXEL = 8
 
 @dataclass(frozen=True)
 class FolderSource:
-    """Image files below a folder. The key is the path relative to the folder, with forward slashes."""
+    """Image files below a folder. The key is the path relative to the folder, with forward slashes.
+
+    Where files are read page by page, "#page=2" follows for the second of several.
+    """
 
     location: Location
     listing: pa.Table
-    """Columns key (sorted), size (bytes)."""
+    """Columns key (sorted; hidden ones last), size (bytes)."""
     state: str
     size: int
     channels: int | None
@@ -80,17 +81,20 @@ class FolderSource:
         done = Decoded(positions, [], [], images)
         kept: list[int] = []
         for position, key, data in self._files(positions):
+            page = page_of(key)
             try:
                 if isinstance(data, UnreadableImageError):
                     raise data
-                images[len(kept)] = decode(data, self.size, shape[2], self.max_pixels)
+                images[len(kept)] = decode(data, self.size, shape[2], self.max_pixels, (page or 1) - 1)
+                if page is None and pages(data) > 1:
+                    done.paged.append(position)
             except UnreadableImageError as reason:
                 done.rejected.append((position, str(reason)))
                 continue
             kept.append(position)
             done.key.append(key)
-            done.sha256.append(hashlib.sha256(data).digest())
-        return Decoded(np.asarray(kept, np.int64), done.key, done.sha256, images[: len(kept)], done.rejected)
+            done.sha256.append(hashlib.sha256(data if page is None else data + f"#page={page}".encode()).digest())
+        return dataclasses.replace(done, position=np.asarray(kept, np.int64), images=images[: len(kept)])
 
     def _files(self, positions: Int64) -> Iterator[tuple[int, str, bytes | UnreadableImageError]]:
         """(position, key, content) in order. Threads read ahead a bounded number of files and bytes."""
@@ -112,23 +116,29 @@ class FolderSource:
                 f"{size} bytes are more than any image of ingest.max_pixels = {self.max_pixels}"
             )
         try:
-            return self.location.read_bytes(key)
-        except FileNotFoundError:
-            self._check_sight()
-            return UnreadableImageError("the file has gone since it was listed")
-        except PermissionError:
-            return UnreadableImageError("may not be read (permission denied)")
-        except pa.ArrowInvalid as error:
-            return UnreadableImageError(f"its name cannot be used: {error}")
+            return self.location.read_bytes(file_of(key))
+        except (OSError, pa.ArrowInvalid) as error:
+            reason = self.location.refusal(file_of(key), error)
+            if reason is None:
+                raise
+            if reason == GONE:
+                self._check_sight()
+            return UnreadableImageError(reason)
 
     def _check_sight(self) -> None:
         """Raise InputError where this machine sees none of some files: the folder may not be mounted here."""
         keys = self.keys("train", self._spread(_SIGHT_SAMPLE))
-        if not any(self.location.is_file(key) for key in keys):
+        if not any(self._sees(key) for key in keys):
             raise InputError(
                 f"'{self.location.uri}' was listed with {self.listing.num_rows} images, and on the machine "
                 f"'{socket.gethostname()}' they are not there; mount it on every node, then start the job again."
             )
+
+    def _sees(self, key: str) -> bool:
+        try:
+            return self.location.is_file(file_of(key))
+        except (OSError, pa.ArrowInvalid):  # it is there, and may not be looked at
+            return True
 
     def _spread(self, count: int) -> Int64:
         """Positions of ``count`` files, evenly spread over the listing."""
@@ -147,49 +157,44 @@ class FolderSource:
         return readable
 
 
-def list_images(location: Location) -> tuple[pa.Table, str, Counter[str]]:
-    """All image files below ``location``.
+def by_page(location: Location, listing: pa.Table) -> pa.Table:
+    """The listing with a row for each page of a file that has several. Reads all files whose format has pages."""
+    keys, sizes = listing["key"].to_pylist(), listing["size"].to_pylist()
+    paged = [at for at, key in enumerate(keys) if key.lower().endswith(PAGED_SUFFIXES)]
+    counts = np.ones(len(keys), np.int64)
+    found = map_ahead(
+        lambda at: _pages_of(location, keys[at]),
+        paged,
+        threads=_READERS,
+        ahead=2 * _READERS - 1,
+        size=lambda at: sizes[at],
+        most=_READ_AHEAD_BYTES,
+    )
+    for at, count in zip(paged, found, strict=True):
+        counts[at] = count
+    rows = np.repeat(np.arange(len(keys)), counts)
+    number = np.arange(len(rows)) - (np.cumsum(counts) - counts)[rows] + 1
+    named = (
+        keys[row] if counts[row] == 1 else f"{keys[row]}#page={page}" for row, page in zip(rows, number, strict=True)
+    )
+    columns = [pa.array(named, pa.large_string()), listing["size"].take(pa.array(rows)).combine_chunks()]
+    return pa.table(columns, names=["key", "size"])
 
-    Memory: about 140 bytes a file at the peak with keys of 22 letters, of which the table keeps 38.
 
-    Returns:
-        A table with columns key (sorted) and size; a hash of keys, sizes and modification times; how many other files
-        there are, by suffix for those in ``UNREAD`` and else under "other".
+def file_of(key: str) -> str:
+    """The file that an image's key names."""
+    return _PAGE.sub("", key)
 
-    Raises:
-        InputError: a file name is not UTF-8, ``location`` is a file, or a folder may not be read.
-    """
-    batches, rows = [], []
-    others: Counter[str] = Counter()
+
+def page_of(key: str) -> int | None:
+    """Which page, from 1, of a file of several; None where the file is meant."""
+    found = _PAGE.search(key)
+    return int(found[1]) if found else None
+
+
+def _pages_of(location: Location, key: str) -> int:
+    """At least one: what is wrong with a file is found when it is read."""
     try:
-        for row in location.walk():
-            if row[0].lower().endswith(SUFFIXES):
-                rows.append(row)
-            else:
-                suffix = posixpath.splitext(row[0])[1].lower()
-                others[suffix if suffix in UNREAD else "other"] += 1
-            if len(rows) == _BATCH:
-                batches.append(_record_batch(rows))
-                rows = []
-        batches.append(_record_batch(rows))
-    except NotADirectoryError:
-        raise InputError(f"'{location.uri}' is a file; folder:PATH takes the folder that it lies in.") from None
-    except PermissionError as error:
-        raise InputError(f"'{error.filename}' may not be read; mend its permissions.") from None
-    # In one chunk, because ``take`` from several would concatenate all of them first.
-    table = pa.Table.from_batches(batches).sort_by("key").combine_chunks()
-    digest = hashlib.sha256()
-    for batch in table.to_batches(max_chunksize=_BATCH):
-        for key, size, time in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            digest.update(f"{key}\0{size}\0{time}\n".encode())
-    return table.select(["key", "size"]), digest.hexdigest()[:16], others
-
-
-def _record_batch(rows: list[tuple[str, int, int]]) -> pa.RecordBatch:
-    try:
-        # Large strings: sorting concatenates all keys, and 32-bit offsets end at 2 GiB.
-        kinds = (pa.large_string(), pa.int64(), pa.int64())
-        arrays = [pa.array([row[i] for row in rows], kind) for i, kind in enumerate(kinds)]
-    except UnicodeEncodeError as error:
-        raise InputError(f"The file name {error.object!a} is not in UTF-8; rename it.") from None
-    return pa.record_batch(arrays, names=["key", "size", "time"])
+        return pages(location.read_bytes(key))
+    except (OSError, pa.ArrowInvalid):
+        return 1

@@ -32,6 +32,8 @@ class Decoded:
     images: Uint8
     rejected: list[tuple[int, str]] = field(default_factory=list)
     """(position, reason) of images that could not be read; not counted in n."""
+    paged: list[int] = field(default_factory=list)
+    """Positions of images that are the first page of a file with further ones, which are not read."""
 
 
 class Source(Protocol):

@@ -1,7 +1,7 @@
 """From decoded pieces to the pool's files, in two passes.
 
 First every piece is staged as one Parquet file by *position*, and leaves receipts: (split, position,
-sha256, reason). When all receipts are there, rejected images and duplicates are known and the dense
+sha256, reason, paged). When all receipts are there, rejected images and duplicates are known and the dense
 ``sample_id`` of all others is their place in position order. Then each pool file is written from the
 few staged files that its positions lie in. So ids never depend on who finished when, and nothing is ever held
 whole but the receipts: 53 bytes a sample, 425 while ids are settled.
@@ -22,8 +22,15 @@ from pipeline.data.sources import Decoded, Shape, Source
 from pipeline.storage import Location
 
 RECEIPT_SCHEMA = pa.schema(
-    [("split", pa.string()), ("position", pa.int64()), ("sha256", pa.binary(32)), ("reason", pa.string())]
+    [
+        ("split", pa.string()),
+        ("position", pa.int64()),
+        ("sha256", pa.binary(32)),
+        ("reason", pa.string()),
+        ("paged", pa.bool_()),
+    ]
 )
+"""``paged``: the file has further pages, which are not read."""
 _STAGED_BYTES = 32 << 20
 _FILE_BYTES = 128 << 20
 _GROUP_BYTES = 8 << 20
@@ -63,7 +70,8 @@ def stage(store: Location, files: PoolFiles, split: str, piece: Decoded, rows: i
     _write(store, files.piece(split, min(everywhere) // rows), table, len(table) or 1, "position", "lz4")
     reasons = [None] * len(piece.position) + [reason for _, reason in piece.rejected]
     digests = [*piece.sha256, *([None] * len(piece.rejected))]
-    return pa.table([[split] * len(everywhere), everywhere, digests, reasons], schema=RECEIPT_SCHEMA)
+    paged = np.isin(everywhere, piece.paged)
+    return pa.table([[split] * len(everywhere), everywhere, digests, reasons, paged], schema=RECEIPT_SCHEMA)
 
 
 def accepted(receipts: pa.Table, split: str) -> pa.Table:

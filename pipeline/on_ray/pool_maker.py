@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray
 
 from pipeline.artifacts import DUPLICATES_COLUMNS, REJECTED_COLUMNS, PoolFiles, PoolManifest
@@ -75,6 +76,7 @@ class _Settled:
     splits: dict[str, int]
     duplicates: int
     rejected: int
+    paged: int
     fingerprint: str
 
 
@@ -133,6 +135,8 @@ def _say_outcome(job: _Job, settled: _Settled, shape: Shape, say: Callable[[str]
     ):
         if count:
             say(f"{count} {'image' if count == 1 else 'images'} {what}: {job.store.show(name)}")
+    if settled.paged:
+        say(f"files with several pages or frames, read for the first only: {settled.paged}; ingest.pages=all reads all")
 
 
 def _sizes(shape: Shape, rows_per_file: int, images: int) -> Sizes:
@@ -223,6 +227,7 @@ def _settle(job: _Job, receipt_refs: list[ray.ObjectRef[pa.Table]], shape: Shape
         splits={split: table.num_rows for split, table in samples.items()},
         duplicates=duplicates,
         rejected=reasons.num_rows,
+        paged=pc.sum(receipts["paged"]).as_py() or 0,
         fingerprint=pool_fingerprint(samples["train"], shape),
     )
     return settled, {split: table["position"] for split, table in samples.items()}

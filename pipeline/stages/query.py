@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from pipeline.artifacts import ORDER_SCHEMA, PoolManifest, confidence_at, matching_temperature
 from pipeline.config import RunConfig
+from pipeline.data.catalogue import image_folder
 from pipeline.data.pool import PoolReader
 from pipeline.errors import InputError
 from pipeline.on_ray.embeddings import all_features, features_of_samples
@@ -158,7 +159,7 @@ def _write(run: Run, pool: PoolManifest, view: PoolView, order_by: Strategy, fol
     columns = [np.arange(1, len(ids) + 1), ids, keys, view.cluster[ids], confidence[ids], variability[ids]]
     order = pa.table(columns, schema=ORDER_SCHEMA)
     query = order.slice(0, config.query.budget)
-    folder_of_images = config.ingest.source.removeprefix("folder:")
+    folder_of_images = image_folder(config.ingest.source)
     prefix = config.query.image_prefix
     if prefix is None and folder_of_images != config.ingest.source:
         prefix = folder_of_images

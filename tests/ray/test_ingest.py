@@ -117,6 +117,55 @@ def test_a_second_run_keeps_the_first_ones(store: Location, scans: Path) -> None
     assert run(store, f"folder:{scans}", image_size=16, name="other")[0].name == "other"
 
 
+def test_pages_are_counted_or_read(store: Location, tmp_path: Path) -> None:
+    stack = [Image.new("L", (9, 9), shade) for shade in (10, 20, 30)]
+    (tmp_path / "scans").mkdir()
+    stack[0].save(tmp_path / "scans" / "a.tif", save_all=True, append_images=stack[1:])
+    stack[0].save(tmp_path / "scans" / "b.gif", save_all=True, append_images=stack[1:])
+    stack[1].save(tmp_path / "scans" / "c.png")
+    (tmp_path / "labels.csv").write_text("key,label\na.tif,x\nc,y\n")
+    source, labels = f"folder:{tmp_path}/scans", str(tmp_path / "labels.csv")
+    first, said = run(store, source, image_size=9, labels=labels)
+    assert first.size == 3
+    assert "files with several pages or frames, read for the first only: 2; ingest.pages=all reads all" in said
+    every, said = run(store, source, image_size=9, labels=labels, pages="all", name="every")
+    reader = PoolReader(store, every)
+    keys = [f"{file}#page={page}" for file in ("a.tif", "b.gif") for page in (1, 2, 3)] + ["c.png"]
+    assert reader.keys(np.arange(7)).to_pylist() == keys
+    assert all_images(reader)[:, 0, 0, 0].tolist() == [10, 20, 30, 10, 20, 30, 20]
+    found = reader.labels()
+    assert found is not None and found.tolist() == [0, 0, 0, -1, -1, -1, 1]
+    assert not any("several pages" in line for line in said)
+    with pytest.raises(InputError, match="files by page"):
+        run(store, source, image_size=9, labels=labels, pages="all", name=first.name)
+
+
+def test_the_original_stays_and_its_hidden_copy_goes(store: Location, scans: Path) -> None:
+    hidden = scans / ".ipynb_checkpoints" / "000-checkpoint.png"
+    hidden.parent.mkdir()
+    shutil.copy(scans / "class-0" / "000.png", hidden)
+    manifest, said = run(store, f"folder:{scans}", image_size=16)
+    assert (manifest.size, manifest.duplicates) == (90, 1)
+    assert any("(1 .ipynb_checkpoints), 1 of them images" in line for line in said)
+    every, _ = run(store, f"folder:{scans}", image_size=16, hidden=True, name="every")
+    assert (every.size, every.fingerprint) == (90, manifest.fingerprint)
+    rows = store.read_bytes(f"{every.folder}/duplicates.csv").decode().splitlines()
+    assert rows[-1] == ".ipynb_checkpoints/000-checkpoint.png,class-0/000.png"
+
+
+def test_objects_that_cannot_be_read_cost_no_job(store: Location, scans: Path, make_bucket: Callable[[], str]) -> None:
+    bucket, client = make_bucket(), boto3.client("s3")
+    for number, path in enumerate(sorted((scans / "class-0").glob("0*.png"))):
+        kind = "GLACIER" if number % 3 == 0 else "STANDARD"
+        client.put_object(Bucket=bucket, Key=f"p/{path.name}", Body=path.read_bytes(), StorageClass=kind)
+    client.put_object(Bucket=bucket, Key="p//double.png", Body=b"x")
+    manifest, _ = run(store, f"folder:s3://{bucket}/p", image_size=16)
+    assert (manifest.size, manifest.rejected) == (20, 11)
+    text = store.read_bytes(f"{manifest.folder}/rejected.csv").decode()
+    assert text.count("is archived (storage class GLACIER); restore it first") == 10
+    assert "/double.png,its name cannot be used" in text
+
+
 def test_s3_to_s3_is_the_same_pool(store: Location, scans: Path, make_bucket: Callable[[], str]) -> None:
     bucket, client = make_bucket(), boto3.client("s3")
     for path in scans.rglob("*.*"):

@@ -154,7 +154,7 @@ NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), n
     [
         (b"", "empty"),
         (b"patient,finding\n1,none\n", "not a JPEG, PNG, BMP or TIFF"),
-        (encoded(NOISE, "GIF"), "not a JPEG, PNG, BMP or TIFF"),
+        (encoded(NOISE, "TGA"), "not a JPEG, PNG, BMP or TIFF"),
         (encoded(NOISE, "JPEG")[:1500], "damaged: .*truncated"),
         (encoded(NOISE, "PNG")[:5000], "damaged"),
         (encoded(NOISE, "TIFF")[:5000], "damaged"),

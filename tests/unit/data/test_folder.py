@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
 import hashlib
+import io
 import os
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,8 @@ from typing import Any
 import boto3
 import numpy as np
 import pytest
+from moto.s3.exceptions import S3AccessDeniedError
+from moto.s3.responses import S3Response
 from PIL import Image
 
 from pipeline.config import IngestConfig
@@ -19,6 +25,7 @@ from pipeline.data.catalogue import checked, open_images
 from pipeline.data.decode import decode
 from pipeline.data.sources import Decoded, Source
 from pipeline.errors import InputError
+from pipeline.storage import Location
 
 MANY = 10**8
 
@@ -41,18 +48,22 @@ def read_all(source: Source, rows: int = 3) -> list[Decoded]:
     ]
 
 
+def keys_of(source: Source) -> list[str]:
+    return source.keys("train", np.arange(source.splits["train"]))
+
+
 @pytest.fixture
 def scans(tmp_path: Path) -> Path:
     """b/2.PNG, b/10.jpg, a.tif, c/d/e.bmp, and what is no image."""
     for name, shade in (("b/2.PNG", 20), ("b/10.jpg", 100), ("a.tif", 1), ("c/d/e.bmp", 9)):
         save(tmp_path / name, shade)
-    for name in ("list.csv", "b/notes.txt", "b/png", "x.gif"):
+    for name in ("list.csv", "b/notes.txt", "b/png", "x.heic"):
         (tmp_path / name).write_text("text")
     return tmp_path
 
 
 def test_a_list_is_one_chunk_and_may_be_of_any_length(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.data.folder._BATCH", 3)
+    monkeypatch.setattr("pipeline.data.listing._BATCH", 3)
     listing = opened(scans).listing
     assert listing["key"].to_pylist() == ["a.tif", "b/10.jpg", "b/2.PNG", "c/d/e.bmp"]
     assert listing["key"].num_chunks == 1 and str(listing["key"].type) == "large_string"
@@ -125,6 +136,74 @@ def test_files_that_vanish_or_are_huge_are_rejected(scans: Path) -> None:
     ]
 
 
+def png(shade: int) -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (20, 10), (shade, 0, 0)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def test_objects_that_cannot_be_read_are_rejected(
+    make_bucket: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket, client = make_bucket(), boto3.client("s3")
+    kinds = {"cold.png": "GLACIER", "deep.png": "DEEP_ARCHIVE"}
+    names = ["cold.png", "deep.png", "empty.png", "gone.png", "secret.png", "/slash.png", "a//b.png", "./dot.png"]
+    for number, name in enumerate([*names, "fine 1+%20#?.png", "\u00fc.png"]):
+        body = b"" if name == "empty.png" else png(number)
+        client.put_object(Bucket=bucket, Key=f"p/{name}", Body=body, StorageClass=kinds.get(name, "STANDARD"))
+    source = opened(f"s3://{bucket}/p")
+    client.delete_object(Bucket=bucket, Key="p/gone.png")
+
+    def refusing(answer: Callable[..., Any]) -> Callable[..., Any]:
+        def answered(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if "secret" in self.uri:
+                raise S3AccessDeniedError()
+            return answer(self, *args, **kwargs)
+
+        return answered
+
+    for verb in ("get_object", "head_object"):
+        monkeypatch.setattr(S3Response, verb, refusing(getattr(S3Response, verb)))
+    pieces = read_all(source)
+    assert [key for piece in pieces for key in piece.key] == ["fine 1+%20#?.png", "\u00fc.png"]
+    reasons = {source.keys("train", np.array([at]))[0]: why for piece in pieces for at, why in piece.rejected}
+    assert reasons == {
+        "cold.png": "is archived (storage class GLACIER); restore it first",
+        "deep.png": "is archived (storage class DEEP_ARCHIVE); restore it first",
+        "empty.png": "the file is empty",
+        "gone.png": "the file has gone since it was listed",
+        "secret.png": "may not be read (S3 answers 403, AccessDenied)",
+        "/slash.png": f"its name cannot be used: Empty path component in path {bucket}/p//slash.png",
+        "a//b.png": f"its name cannot be used: Empty path component in path {bucket}/p/a//b.png",
+        "./dot.png": "its name cannot be used: '.' or '..' as a folder",
+    }
+
+
+def test_an_outage_rejects_no_images(make_bucket: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket = make_bucket()
+    boto3.client("s3").put_object(Bucket=bucket, Key="p/1.png", Body=png(1))
+    source = opened(f"s3://{bucket}/p")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free.getsockname()[1]}")
+    monkeypatch.setattr("pipeline.storage._TRIES", 1)
+    with pytest.raises(OSError, match=r"(?i)connect|network"):
+        read_all(dataclasses.replace(source, location=Location(f"s3://{bucket}/p"), channels=3))
+
+
+def test_a_bad_disk_block_costs_one_image(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, read = opened(scans), Location.read_bytes
+
+    def failing(self: Location, name: str) -> bytes:
+        if name == "a.tif":
+            raise OSError(errno.EIO, "Input/output error")
+        return read(self, name)
+
+    monkeypatch.setattr(Location, "read_bytes", failing)
+    rejected = [why for piece in read_all(source) for _, why in piece.rejected]
+    assert rejected == ["cannot be read ([Errno 5] Input/output error)"]
+
+
 @pytest.mark.parametrize("mount_point", [True, False])
 def test_a_machine_that_does_not_see_the_folder_rejects_no_images(scans: Path, mount_point: bool) -> None:
     """Else a pool is what the nodes with the mount have read of it."""
@@ -183,8 +262,12 @@ def test_missing_bucket_and_credentials(s3_endpoint: str, monkeypatch: pytest.Mo
 def test_names_that_are_no_text(tmp_path: Path) -> None:
     save(tmp_path / "a.png", 1)
     os.rename(tmp_path / "a.png", os.fsencode(tmp_path) + b"/\xff.png")
-    with pytest.raises(InputError, match=r"'\\udcff.png' is not in UTF-8"):
+    with pytest.raises(InputError, match=r"no image .*: names that are not in UTF-8, to be renamed \(1\)"):
         opened(tmp_path)
+    save(tmp_path / "b.png", 1)
+    source = opened(tmp_path)
+    assert keys_of(source) == ["b.png"]
+    assert source.notes == ("passed over: names that are not in UTF-8, to be renamed (1)",)
 
 
 # ---- labels ------------------------------------------------------------------------------
@@ -202,7 +285,7 @@ def labels_of(source: Source) -> dict[str, str]:
 def test_labels_from_folders(scans: Path) -> None:
     source = opened(scans, labels="folder")
     assert labels_of(source) == {"b/10.jpg": "b", "b/2.PNG": "b", "c/d/e.bmp": "d"}
-    others = "files that are no images to us are left aside: 1 .csv, 1 .gif, 1 .txt, 1 other"
+    others = "files that are no images to us are left aside: 1 .csv, 1 .heic, 1 .txt, 1 other"
     assert source.notes == (others, "1 of 4 images have no label")
 
 
@@ -251,7 +334,7 @@ def test_what_is_left_aside_is_counted_without_a_word_of_its_name(scans: Path) -
     for name in ("Doe.John", "1.2.840.113619.55", "x.DCM"):
         (scans / name).write_bytes(b"DICM")
     assert opened(scans).notes == (
-        "files that are no images to us are left aside: 1 .csv, 1 .dcm, 1 .gif, 1 .txt, 3 other",
+        "files that are no images to us are left aside: 1 .csv, 1 .dcm, 1 .heic, 1 .txt, 3 other",
     )
 
 

@@ -517,3 +517,10 @@ def test_settings_are_saved_and_lent_on_s3_too(make_bucket: Callable[[], str]) -
     Run(override(preset("small"), {"run": "a", "store": uri, "seed": 6}), open_store(uri), silent).save()
     config = configured("--store", uri, "--run", "a")
     assert (config.seed, config.store) == (6, uri)
+
+
+def test_globs_may_come_again(tmp_path: Path) -> None:
+    argv = ["--store", str(tmp_path), "--include", "*.bmp", "--include", "a,b/*", "--exclude", "masks"]
+    config, _ = configure(vars(parser("select").parse_args(argv)))
+    assert config.ingest.include == ("*.bmp", "a,b/*")
+    assert config.ingest.exclude == ("masks",)
