@@ -153,7 +153,8 @@ class QueryConfig:
     max_budget: int | None = setting(None, "query", within=COUNT)
     """Rank this many images. None: the whole pool; for an order on features (coreset, ...) the query alone."""
     image_prefix: str | None = setting(None, "query")
-    """Prefix of a key in the addresses of Label Studio's tasks. None: the folder of ``ingest.source``."""
+    """Prefix of a key in the addresses of Label Studio's tasks, or an address with ``{key}`` in it. None: the folder
+    of ``ingest.source``, which only S3 makes an address."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from pipeline.on_ray.session import ray_session
 from pipeline.publish import stage_of
 from pipeline.results import Clustered, Embedded, Queried, Trained
 from pipeline.run import Run
-from pipeline.select.handoff import label_studio_json, query_csv
+from pipeline.select.handoff import label_studio_json, query_csv, what_to_say_of_addresses
 from pipeline.select.pool_view import PoolView
 from pipeline.select.registry import Strategy, strategy
 from pipeline.stages.cluster import read_clustering
@@ -130,12 +130,21 @@ def _write(run: Run, pool: PoolManifest, view: PoolView, folder: str) -> Queried
     columns = [np.arange(1, len(ids) + 1), ids, keys, view.cluster[ids], view.confidence[ids], view.variability[ids]]
     order = pa.table(columns, schema=ORDER_SCHEMA)
     query = order.slice(0, config.query.budget)
-    folder_of_images = config.ingest.source.removeprefix("folder:")
-    prefix = config.query.image_prefix
-    if prefix is None and folder_of_images != config.ingest.source:
-        prefix = folder_of_images
+    prefix, folder_of_images = _addressed(config)
+    if remark := what_to_say_of_addresses(query["key"].to_pylist(), prefix):
+        run.log(f"Label Studio: {remark}")
     made = Queried(folder=folder, budget=config.query.budget, order=config.query.order, emitted=len(order))
     store.write_table(made.order_file, order)
     store.write_bytes(made.query_file, query_csv(query).encode())
-    store.write_bytes(made.tasks_file, label_studio_json(query, prefix).encode())
+    tasks = label_studio_json(query, prefix, folder=folder_of_images, model_version=f"hacon {config.run}")
+    store.write_bytes(made.tasks_file, tasks.encode())
     return made
+
+
+def _addressed(config: RunConfig) -> tuple[str | None, str | None]:
+    """(Prefix of the images' addresses, folder on this machine); an S3 folder is an address, a local one is none."""
+    scheme, _, place = config.ingest.source.partition(":")
+    folder = place if scheme == "folder" else None
+    if config.query.image_prefix is None and folder is not None and folder.startswith("s3://"):
+        return folder, None
+    return config.query.image_prefix, folder
