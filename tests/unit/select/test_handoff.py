@@ -135,7 +135,7 @@ def test_tasks_have_label_studios_shape_in_order() -> None:
 def test_the_lowest_score_comes_first() -> None:
     rows = [(rank, 1000 - rank, f"{rank}.png", rank % 7, 0.5, 0.0) for rank in range(1, 1001)]
     scores = [task["predictions"][0]["score"] for task in tasks(query(rows), None)]
-    assert scores == sorted(set(scores)) and 0 <= scores[0] and scores[-1] <= 1
+    assert scores == sorted(set(scores)) and scores[0] >= 0 and scores[-1] <= 1
 
 
 def test_a_local_folder_stays_a_path() -> None:
