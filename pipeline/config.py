@@ -53,6 +53,13 @@ def setting(default: Value, *decides: Stage, no: str = "", within: Range | None 
     return made
 
 
+NO_LABEL = (
+    *("nan", "-nan", "nat", "na", "n/a", "n.a.", "<na>", "null", "(null)", "nil", "none"),
+    *("#n/a", "#na", "#null!", "#value!", "#ref!", "#name?", "#num!", "#div/0!"),
+)
+"""How spreadsheets, pandas, R and databases write that a value is missing, and spreadsheets' errors."""
+
+
 @dataclass(frozen=True)
 class IngestConfig:
     """Images anywhere -> pool."""
@@ -67,6 +74,10 @@ class IngestConfig:
     """Of the pool. auto: arrays keep theirs; a folder is grey if 64 files spread over it all are grey."""
     labels: str | None = setting(None, "ingest")
     """Where labels of a folder come from: "folder" (the parent folder's name) or a CSV file."""
+    more_labels: tuple[str, ...] = setting((), no="by their content, which is in the source's state")
+    """More CSV files, where the labels are in several (``--labels`` may come again)."""
+    no_label: tuple[str, ...] = setting(NO_LABEL, no="by what it makes of the labels: it is in the source's state")
+    """Names that are no class but mean "unlabelled", in any case of letters. An empty one always does."""
     key_column: str = setting("key", "ingest")
     """The labels CSV's column that holds the image's file name, path or stem."""
     label_column: str = setting("label", "ingest")
