@@ -16,6 +16,7 @@ from pipeline.data.pool import PoolReader
 from pipeline.errors import InputError
 from pipeline.on_ray.embeddings import all_features
 from pipeline.on_ray.session import ray_session
+from pipeline.progress import watched
 from pipeline.publish import stage_of
 from pipeline.results import Clustered, Embedded, Queried, Trained
 from pipeline.run import Run
@@ -123,7 +124,8 @@ def _write(run: Run, pool: PoolManifest, view: PoolView, folder: str) -> Queried
     config, store = run.config, run.store
     order_by = strategy(config.query.order)
     most = emitted(order_by, config.query.budget, config.query.max_budget, pool.size)
-    ids = order_by.query(view, most, config.seed)
+    with watched(f"the order {order_by.name}", run.log):
+        ids = order_by.query(view, most, config.seed)
     # The view is in id order and ids are dense, so an id is its row.
     assert view.cluster is not None and view.confidence is not None and view.variability is not None
     keys = PoolReader(store, pool).keys(ids)
