@@ -10,7 +10,7 @@ from pipeline.evaluate.tables import Table
 _SPECIAL = {
     **{letter: f"\\{letter}" for letter in "&%$#_{}"},
     **{"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}"},
-    **{"<": "\\textless{}", ">": "\\textgreater{}", '"': "\\textquotedbl{}"},
+    **{"<": "\\textless{}", ">": "\\textgreater{}", '"': "''"},
     **{"±": "$\\pm$", "≥": "$\\geq$", "≤": "$\\leq$", "†": "$\\dagger$", "‡": "$\\ddagger$", "§": "\\S{}"},
 }
 

@@ -139,8 +139,8 @@ def test_the_lowest_score_comes_first() -> None:
 
 
 def test_a_local_folder_stays_a_path() -> None:
-    text = label_studio_json(query([(1, 5, "a+b 1.png", 0, 0.5, 0.5)]), None, folder="/home/me/scans/")
-    assert json.loads(text)[0]["data"]["image"] == "/home/me/scans/a+b 1.png"
+    text = label_studio_json(query([(1, 5, "a+b 1.png", 0, 0.5, 0.5)]), None, folder="/data/scans/")
+    assert json.loads(text)[0]["data"]["image"] == "/data/scans/a+b 1.png"
 
 
 @pytest.mark.parametrize("prefix", ["s3://bucket/scans", "s3://bucket/scans/"])
