@@ -52,7 +52,6 @@ _FLAGS = {
     "pool": "ingest.source",
     "include": "ingest.include",
     "exclude": "ingest.exclude",
-    "labels": "ingest.labels",
     "key_column": "ingest.key_column",
     "label_column": "ingest.label_column",
     "image_size": "ingest.image_size",
@@ -132,7 +131,10 @@ def parser(name: str) -> argparse.ArgumentParser:
         "--image-size", metavar="PIXELS", help="resize to this side, once (folders: 112 for imagenet, else 224)"
     )
     images.add_argument(
-        "--labels", metavar="FILE", help='for evaluation only: a CSV file, or "folder" for folder names'
+        "--labels",
+        metavar="FILE",
+        action="append",
+        help='for evaluation only: a CSV file, which may come again, or "folder" for folder names',
     )
     images.add_argument("--key-column", metavar="NAME", help="the CSV's column with the file's name (key)")
     images.add_argument("--label-column", metavar="NAME", help="the CSV's column with the label (label)")
@@ -184,6 +186,9 @@ def configure(arguments: dict[str, Any]) -> tuple[RunConfig, Location]:
     values = dict(_split(item) for item in items)
     values |= {key: arguments[flag] for flag, key in _FLAGS.items() if flag in arguments}
     values |= {key: value for key, value in arguments.items() if "." in key}  # flags of one job
+    if "labels" in arguments:
+        first, *more = arguments["labels"]
+        values |= {"ingest.labels": first, "ingest.more_labels": more}
     named = arguments.get("preset", values.pop("preset", None))
     base = _read_config(arguments["config"]) if "config" in arguments else {}
     config = _build(named, base, values)

@@ -23,7 +23,8 @@ def benchmark_job(run: Run) -> None:
     failures = f"\n  {len(found.failed)} failed  {run.store.show(f'{found.folder}/{FAILED}')}" if found.failed else ""
     print(
         f"\n{found.trials} trials\n"
-        f"  the tables  {run.store.show(f'{found.folder}')}/auc.md, covered.md, saved.md, ...\n"
+        f"  the tables  {run.store.show(f'{found.folder}')}/auc.md, covered.md, saved.md, pairs.md, ...\n"
+        f"  the figures {run.store.show(f'{found.folder}/figures')}\n"
         f"  every trial {run.store.show(f'{found.folder}/{ROWS}')}{failures}\n"
         f"Next:\n  hacon report --paper {this_run(run.config)}"
     )

@@ -62,6 +62,13 @@ def setting(
     return made
 
 
+NO_LABEL = (
+    *("nan", "-nan", "nat", "na", "n/a", "n.a.", "<na>", "null", "(null)", "nil", "none"),
+    *("#n/a", "#na", "#null!", "#value!", "#ref!", "#name?", "#num!", "#div/0!"),
+)
+"""How spreadsheets, pandas, R and databases write that a value is missing, and spreadsheets' errors."""
+
+
 @dataclass(frozen=True)
 class IngestConfig:
     """Images anywhere -> pool."""
@@ -85,6 +92,10 @@ class IngestConfig:
     """Of the pool. auto: arrays keep theirs; a folder is grey if 64 files spread over it all are grey."""
     labels: str | None = setting(None, "ingest")
     """Where labels of a folder come from: "folder" (the parent folder's name) or a CSV file."""
+    more_labels: tuple[str, ...] = setting((), no="by their content, which is in the source's state")
+    """More CSV files, where the labels are in several (``--labels`` may come again)."""
+    no_label: tuple[str, ...] = setting(NO_LABEL, no="by what it makes of the labels: it is in the source's state")
+    """Names that are no class but mean "unlabelled", in any case of letters. An empty one always does."""
     key_column: str = setting("key", "ingest")
     """The labels CSV's column that holds the image's file name, path or stem."""
     label_column: str = setting("label", "ingest")
@@ -186,7 +197,8 @@ class QueryConfig:
     max_budget: int | None = setting(None, "query", within=COUNT)
     """Rank this many images. None: the whole pool; for an order on features (coreset, ...) the query alone."""
     image_prefix: str | None = setting(None, "query")
-    """Prefix of a key in the addresses of Label Studio's tasks. None: the folder of ``ingest.source``."""
+    """Prefix of a key in the addresses of Label Studio's tasks, or an address with ``{key}`` in it. None: the folder
+    of ``ingest.source``, which only S3 makes an address."""
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 _INTERVAL_SECONDS = 10.0
+_LISTENER: ContextVar[Callable[[int, int], None] | None] = ContextVar("listener", default=None)
 
 
 def say(text: str) -> None:
@@ -18,6 +22,52 @@ def say(text: str) -> None:
 
 def silent(_: str) -> None:
     """In place of ``say`` where nothing is to be said."""
+
+
+def tell(done: int, total: int) -> None:
+    """For long work that can tell: so many steps of so many are done. It is heard inside ``watched``, if at all."""
+    listen = _LISTENER.get()
+    if listen is not None:
+        listen(done, total)
+
+
+@contextmanager
+def watched(what: str, say: Callable[[str], None]) -> Iterator[None]:
+    """Say every ten seconds how far the work inside is, or how long it has run where it does not ``tell``.
+
+    It listens to this thread only, and changes nothing for the work.
+    """
+    over = threading.Event()
+    began = since = told = time.perf_counter()
+    far = (0, 0)
+
+    def listen(done: int, total: int) -> None:
+        nonlocal far, since, told
+        if total != far[1] or done < far[0]:
+            since = told  # another part of the work began where the last one ended
+        far, told = (done, total), time.perf_counter()
+
+    def speak() -> None:
+        while not over.wait(_INTERVAL_SECONDS):
+            now, (done, total) = time.perf_counter(), far
+            if 0 < done < total:
+                say(f"{what} {_share(done, total, (now - since) / done)}")
+            else:
+                say(f"{what}: {duration(now - began)} so far")
+
+    speaker = threading.Thread(target=speak, daemon=True)
+    speaker.start()
+    before = _LISTENER.set(listen)
+    try:
+        yield
+    finally:
+        _LISTENER.reset(before)
+        over.set()
+        speaker.join()
+
+
+def _share(done: int, total: int, seconds_each: float, detail: str = "") -> str:
+    return f"{100 * done / total:.0f}%{detail}, about {duration(seconds_each * (total - done))} left"
 
 
 def duration(seconds: float) -> str:
@@ -45,6 +95,5 @@ class Progress:
         now = time.perf_counter()
         if now - self._spoke >= _INTERVAL_SECONDS and self._done > self._first:
             self._spoke = now
-            left = (now - self._began) / (self._done - self._first) * (self._total - self._done)
-            share = 100 * self._done / self._total
-            self._say(f"{self._what} {share:.0f}%{detail}, about {duration(left)} left")
+            each = (now - self._began) / (self._done - self._first)
+            self._say(f"{self._what} {_share(self._done, self._total, each, detail)}")

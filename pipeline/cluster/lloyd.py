@@ -14,6 +14,7 @@ from scipy.sparse import csc_matrix
 
 from pipeline.artifacts import Float32, Float64
 from pipeline.cluster.assignment import BLOCK_ROWS, Chunks, Compared, in_order
+from pipeline.progress import tell
 
 
 def lloyd(chunks: Chunks, centroids: Float32, passes: int, least: float, fixed: int = 0) -> Float32:
@@ -35,6 +36,7 @@ def lloyd(chunks: Chunks, centroids: Float32, passes: int, least: float, fixed: 
             count += rows
             lowest += least_of_block
             spread += apart
+        tell(number + 1, passes)
         inertia = spread + 2 * lowest
         centroids = np.where(count[:, None] > 0, total / np.maximum(count, 1)[:, None], centroids).astype(np.float32)
         centroids[:fixed] = still

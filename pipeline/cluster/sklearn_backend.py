@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from pipeline.artifacts import Float32, Float64
 from pipeline.cluster.assignment import Chunks, check_k, in_order
 from pipeline.cluster.lloyd import lloyd
+from pipeline.progress import tell
 
 SAMPLE_ROWS = 20_000
 """Rows drawn from all of a large pool to start from, or 100 a cluster where that is more."""
@@ -31,10 +33,27 @@ LEAST_GAIN = 3e-4
 
 
 def fit(features: Float32, k: int, seed: int, n_init: int, max_iter: int) -> Float32:
-    """Centroids (K, D) of ``features`` (N, D), the best of ``n_init`` starts."""
+    """Centroids (K, D) of ``features`` (N, D), the best of ``n_init`` starts.
+
+    What ``KMeans(n_init=n_init)`` finds, start by start, so that it can tell how far it is.
+    """
+    from sklearn.cluster import KMeans
+
+    state, best = np.random.RandomState(seed), None
     with _quiet():
-        _, centroids = _kmeans(features, k, "k-means++", max_iter, n_init=n_init, random_state=seed)
-    return centroids
+        for start in range(n_init):
+            model = KMeans(k, n_init=1, max_iter=max_iter, random_state=state).fit(features)
+            # As scikit-learn has it: rounding may lower the inertia of one and the same clustering.
+            if best is None or (model.inertia_ < best.inertia_ and not _same(model.labels_, best.labels_, k)):
+                best = model
+            tell(start + 1, n_init)
+    assert best is not None, "one start or more"
+    return np.asarray(best.cluster_centers_, np.float32)
+
+
+def _same(labels: NDArray[np.int32], others: NDArray[np.int32], k: int) -> bool:
+    """Whether each cluster lies within one of the other clustering."""
+    return len(np.unique(labels.astype(np.int64) * k + others)) == len(np.unique(labels))
 
 
 def fit_large(chunks: Chunks, k: int, seed: int, n_init: int, max_iter: int) -> Float32:

@@ -17,7 +17,15 @@ from pipeline.data.datasets import cifar10_lt, digits, medmnist_classes, medmnis
 from pipeline.data.decode import SUFFIXES
 from pipeline.data.folder import FolderSource, by_page, file_of
 from pipeline.data.globs import Glob, Wanted, split_glob
-from pipeline.data.labels import labels_from_csv, labels_from_folders, number_labels, numbers_from_array
+from pipeline.data.labels import (
+    Cleaner,
+    Table,
+    labels_from_folders,
+    labels_from_tables,
+    number_labels,
+    numbers_from_array,
+    unlabelled_note,
+)
 from pipeline.data.listing import list_images
 from pipeline.data.npz import NpzContent, open_npz
 from pipeline.data.sources import CHANNELS, ArraySource, Source
@@ -28,6 +36,10 @@ SMALLEST = 8
 """Pixels a side, as scikit-learn's digits have."""
 FOLDER_SIZE = 224
 """Pixels a side of a folder's images unless the settings say otherwise."""
+
+
+FOLDERS = "folder"
+"""In place of a labels table: the folders' names are the classes."""
 
 
 def open_images(config: IngestConfig) -> Source:
@@ -63,10 +75,13 @@ def checked(config: IngestConfig) -> IngestConfig:
     if config.held_out is not None and scheme != "npz":
         raise InputError(f"ingest.held_out is for npz:FILE, not for '{config.source}'; leave it out.")
     labels = config.labels
+    if config.more_labels and labels in (None, FOLDERS, *config.more_labels):
+        raise InputError(f"Labels come from '{labels}' or from tables, each named once; keep one with --labels.")
     return dataclasses.replace(
         config,
         source=f"{scheme}:{_absolute(rest)}" if scheme in ("npz", "folder") else config.source,
-        labels=labels if labels in (None, "folder") else _absolute(str(labels)),
+        labels=labels if labels in (None, FOLDERS) else _absolute(str(labels)),
+        more_labels=tuple(map(_absolute, config.more_labels)),
         held_out=_absolute(config.held_out) if config.held_out else None,
         data_dir=_absolute(config.data_dir) if config.data_dir else None,
     )
@@ -144,7 +159,10 @@ def _medmnist(name: str, config: IngestConfig) -> Source:
         return source
     # All classes of the data set in its own order, even those without an image in this file.
     number = np.array([list(known).index(value) for value in source.classes], np.int32)
-    renumbered = {split: number[labels] for split, labels in source.label_numbers.items()}
+    renumbered = {
+        split: np.where(labels < 0, -1, number[labels]).astype(np.int32)
+        for split, labels in source.label_numbers.items()
+    }
     return dataclasses.replace(source, label_numbers=renumbered, classes=tuple(known.values()))
 
 
@@ -158,8 +176,17 @@ def _array_source(content: NpzContent, config: IngestConfig, shown: str) -> Arra
         return dataclasses.replace(source, notes=(f"'{shown}' has several labels an image; they are not kept",))
     if not single:
         return source
-    numbers, classes = numbers_from_array(single)
-    return dataclasses.replace(source, label_numbers=numbers, classes=classes)
+    clean = Cleaner(config.no_label)
+    numbers, classes = numbers_from_array(single, clean)
+    notes = tuple(
+        f"{split}: {unlabelled_note(missing, len(each), clean)}"
+        for split, each in numbers.items()
+        if (missing := int((each < 0).sum()))
+    )
+    state = f"{source.state}{_no_label_state(config)}"
+    if not classes:
+        return dataclasses.replace(source, state=state, notes=notes)
+    return dataclasses.replace(source, state=state, label_numbers=numbers, classes=classes, notes=notes)
 
 
 def _folder(path: str, config: IngestConfig) -> Source:
@@ -177,11 +204,12 @@ def _folder(path: str, config: IngestConfig) -> Source:
         listing, every = by_page(location, listing), " by page"
     # The keys that labels are joined by name the file.
     keys = [file_of(key) for key in listing["key"].to_pylist()] if config.labels else []
-    numbers, classes, labels_state = _folder_labels(config, location, keys) if config.labels else _UNKNOWN
+    clean = Cleaner(config.no_label)
+    numbers, classes, labels_state = _folder_labels(config, location, keys, clean) if config.labels else _UNKNOWN
     missing = 0 if numbers is None else int((numbers < 0).sum())
     notes = found.notes
     if missing:
-        notes = (*notes, f"{missing} of {listing.num_rows} images have no label")
+        notes = (*notes, unlabelled_note(missing, listing.num_rows, clean))
     return FolderSource(
         location,
         listing,
@@ -215,23 +243,33 @@ _UNKNOWN: tuple[NDArray[np.int32] | None, tuple[str, ...] | None, str] = (None, 
 
 
 def _folder_labels(
-    config: IngestConfig, images: Location, keys: list[str]
+    config: IngestConfig, images: Location, keys: list[str], clean: Cleaner
 ) -> tuple[NDArray[np.int32], tuple[str, ...], str]:
-    """(label numbers by position, class names, the CSV file's state)."""
-    assert config.labels is not None
-    if config.labels == "folder":
-        return *number_labels(labels_from_folders(keys)), ""
-    location, file = _folder_and_file(config.labels)
+    """(label numbers by position, class names, the tables' state)."""
+    if config.labels == FOLDERS:
+        names, state = labels_from_folders(keys, clean), ""
+    else:
+        tables = [_table(name, images) for name in (str(config.labels), *config.more_labels)]
+        names = labels_from_tables(tables, keys, config.key_column, config.label_column, clean)
+        state = ", labels " + " ".join(hashlib.sha256(table.data).hexdigest()[:16] for table in tables)
+    return *number_labels(names), f"{state}{_no_label_state(config)}"
+
+
+def _no_label_state(config: IngestConfig) -> str:
+    """Of what no label means, where that is not the default: as pools of earlier versions have it."""
+    return "" if config.no_label == IngestConfig.no_label else f", no label is {'/'.join(config.no_label)}"
+
+
+def _table(name: str, images: Location) -> Table:
+    location, file = _folder_and_file(name)
     if not location.is_file(file):
         location = images  # data sets often come with their table among the images
     if not location.is_file(file):
         raise InputError(
-            f"There is no labels file '{config.labels}', nor a '{file}' in '{images.show()}'; "
+            f"There is no labels file '{name}', nor a '{file}' in '{images.show()}'; "
             "write --labels folder or the path of a CSV file."
         )
-    data = location.read_bytes(file)
-    names = labels_from_csv(data, config.labels, keys, config.key_column, config.label_column)
-    return *number_labels(names), f", labels {hashlib.sha256(data).hexdigest()[:16]}"
+    return Table(name, location.read_bytes(file))
 
 
 def _folder_and_file(path: str) -> tuple[Location, str]:

@@ -18,6 +18,8 @@ from pipeline.select import STRATEGIES, find
 Figure = Literal["auc", "accuracy", "balanced_accuracy", "covered", "entropy"]
 _ROUNDING = 1e-3
 """A percent's; what differs by less is the same result, computed twice."""
+LEAST_FOR_INTERVAL = 3
+"""Different queries with the figure; of two, resamples are these two and their middle."""
 FIGURES: tuple[Figure, ...] = ("auc", "accuracy", "balanced_accuracy", "covered", "entropy")
 
 
@@ -45,6 +47,16 @@ class Cell:
     def spread(self) -> bool:
         """Whether standard deviation and interval say something: not of one result over and over."""
         return self.found is not None and self.found.n > 1 and (self.queries > 1 or self.found.std > _ROUNDING)
+
+    @property
+    def interval(self) -> bool:
+        """Whether an interval says something: two values have none, and one query's spread is the classifier's."""
+        return self.spread and self.found is not None and min(self.found.n, self.queries) >= LEAST_FOR_INTERVAL
+
+    @property
+    def short(self) -> bool:
+        """Whether label diversity left some query below its budget."""
+        return self.row.uniform and self.fewest < self.budget
 
     @property
     def complete(self) -> bool:
@@ -96,6 +108,8 @@ def cells_csv(of: Sequence[Cell]) -> str:
     for cell in of:
         settings = asdict(cell.row)
         found: dict[str, Any] = {} if cell.found is None else asdict(cell.found)
+        if not cell.interval:
+            found |= dict.fromkeys(("low", "high"))
         paper = PaperCell(None, None) if cell.paper is None else cell.paper
         write.writerow(
             [

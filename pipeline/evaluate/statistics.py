@@ -80,6 +80,28 @@ def difference_interval(
     return float(low), float(high)
 
 
+def welch(of: Sequence[float], minus: Sequence[float]) -> float | None:
+    """Two-sided p of Welch's test that two independent samples have one mean; None where neither varies."""
+    from scipy.stats import ttest_ind  # a second, which most of this module need not wait for
+
+    if np.ptp(of) == 0 and np.ptp(minus) == 0:
+        return None
+    return float(ttest_ind(of, minus, equal_var=False).pvalue)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """The p-values, each corrected for all of them, in their order.
+
+    Some true null hypothesis is below a level with that probability at most, whatever depends on what.
+    Source: Holm, "A simple sequentially rejective multiple test procedure" (1979).
+    """
+    order = np.argsort(p, kind="stable")
+    corrected = np.empty(len(p))
+    factors = np.arange(len(p), 0, -1)
+    corrected[order] = np.minimum(np.maximum.accumulate(np.asarray(p, np.float64)[order] * factors), 1)
+    return [float(each) for each in corrected]
+
+
 def pearson(x: Sequence[float], y: Sequence[float]) -> Correlation | None:
     """Pearson's correlation; None for fewer than three pairs or a constant, where it says nothing.
 

@@ -17,6 +17,7 @@ from pipeline.paper.data import Curve, CyclesFigure, LabelBar, Panel
 from pipeline.report.figures.canvas import GRID, INK, MUTED, NARROW_IN, blank, canvas, name_above, style
 from pipeline.report.figures.looks import Look, looks
 
+Drawn = Figure
 _LEGEND_ROW_IN = 0.23
 _SHORT_NAME, _LONG_NAME = 13, 22
 """Letters of names that stand three in a row, and two."""

@@ -6,6 +6,8 @@ page. Numbers come ready-made; what is absent is left out, with the command that
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pipeline.paper import drawing
@@ -38,10 +40,19 @@ class Shown:
 
     title: str
     paper: str
-    uri: str
+    drawn: drawing.Drawn
     alt: str
     read: str
     command: str
+    dense: bool = False
+    """Whether it has too many marks to be drawn as lines on the page."""
+
+    @property
+    def uri(self) -> str:
+        """The picture as the page holds it."""
+        if self.dense:
+            return data_uri("image/png", figures.png(self.drawn))
+        return data_uri("image/svg+xml", figures.svg(self.drawn))
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,15 @@ def render_paper(data: PaperData) -> str:
         sections=sections,
         missing=_missing(data),
     )
+
+
+def picture_files(data: PaperData) -> Iterator[tuple[str, bytes]]:
+    """(File name, content) of every figure of the page, as PNG, SVG and PDF: for papers and talks."""
+    for section in _sections(data):
+        for picture in section.pictures:
+            name = re.sub(r"[^a-z0-9]+", "-", picture.title.lower()).strip("-")
+            for suffix, write in (("png", figures.png), ("svg", figures.svg), ("pdf", figures.pdf)):
+                yield f"{name}.{suffix}", write(picture.drawn)
 
 
 def cell_lines(text: str) -> list[list[tuple[str, bool]]]:
@@ -133,7 +153,7 @@ def _curves(figure: CurveFigure, paper: str, read: str, command: str, xlabel: st
     return Shown(
         figure.title,
         paper,
-        data_uri("image/svg+xml", figures.svg(drawn)),
+        drawn,
         f"Lines of {_listed(figure)} over {xlabel}.",
         paper_words.read_curves(figure, read),
         command,
@@ -144,7 +164,7 @@ def _dots(figure: CurveFigure, command: str) -> Shown:
     return Shown(
         figure.title,
         "Fig. 3",
-        data_uri("image/svg+xml", figures.svg(drawing.dots(figure.panels, "images to label"))),
+        drawing.dots(figure.panels, "images to label"),
         f"Marks of {_listed(figure)} at each number of images.",
         paper_words.read_curves(figure, paper_words.READ_ABLATIONS),
         command,
@@ -155,7 +175,7 @@ def _labels(figure: LabelFigure, data: PaperData) -> Shown:
     return Shown(
         f"Classes of a query of {words.count(figure.budget)}",
         "Figs. 2, 8, 11",
-        data_uri("image/svg+xml", figures.svg(drawing.label_bars(figure.bars, data.classes))),
+        drawing.label_bars(figure.bars, data.classes),
         f"Shares of {len(data.classes)} classes in the queries of {len(figure.bars)} strategies.",
         paper_words.read_labels(figure, pool=figure.bars[0].name == "the pool"),
         data.commands.benchmark,
@@ -170,7 +190,7 @@ def _cycles(figure: CyclesFigure, command: str) -> list[Shown]:
         Shown(
             f"Then {figure.later}: the curves",
             paper,
-            data_uri("image/svg+xml", figures.svg(curves)),
+            curves,
             f"AUC over the number of labelled images, by initial strategy, with {figure.later} from there on.",
             paper_words.read_cycles(figure),
             command,
@@ -178,7 +198,7 @@ def _cycles(figure: CyclesFigure, command: str) -> list[Shown]:
         Shown(
             f"Then {figure.later}: first against last",
             paper,
-            data_uri("image/svg+xml", figures.svg(against)),
+            against,
             f"First against last AUC of {figure.n} curves. {paper_words.correlation(figure)}",
             paper_words.read_against(figure),
             command,
@@ -194,10 +214,11 @@ def _pool_map(figure: PoolMap, data: PaperData) -> Shown:
     return Shown(
         f"Dataset map from {'contrast' if contrast else 'ground truth'}",
         "Figs. 4, 12, 13",
-        data_uri("image/png", figures.png(drawn)),
+        drawn,
         f"Density of {words.count(len(figure.mean))} images, with {', '.join(figure.selections)} marked.",
         paper_words.read_pool_map(figure, data.budget),
         data.commands.maps if contrast else data.commands.truth,
+        dense=True,
     )
 
 
@@ -205,10 +226,11 @@ def _feature_map(figure: FeatureMap, data: PaperData) -> Shown:
     return Shown(
         "Map of the features",
         "Fig. 9",
-        data_uri("image/png", figures.png(figures.selection_map(figure.points, figure.selections))),
+        figures.selection_map(figure.points, figure.selections),
         f"{words.count(len(figure.points))} images in the plane, with {', '.join(figure.selections)} marked.",
         paper_words.read_feature_map(figure, data.budget),
         data.commands.maps,
+        dense=True,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from pipeline.evaluate.cells import Figure, cells
 from pipeline.evaluate.curves import correlation_table
 from pipeline.evaluate.cycles import CycleResult
+from pipeline.evaluate.pairs import pairs_table
 from pipeline.evaluate.spec import TrialSpec
 from pipeline.evaluate.tables import Table, against_table, saved_table, strategy_table
 from pipeline.evaluate.trial import TrialResult
@@ -54,9 +55,13 @@ def benchmark_tables(
         tables.append(_minor(f"Accuracy in percent, by {classifier}", trials, "accuracy", command))
         tables.append(_minor(f"Balanced accuracy in percent, by {classifier}", trials, "balanced_accuracy", command))
         for title, figure in AGAINST.items():
-            table = against_table(f"HaCon against the others: {title}, by {classifier}", cells(trials, figure))
-            if table.rows:
-                tables.append(_laid_out(table, command, minor=True))
+            found = cells(trials, figure)
+            for table in (
+                against_table(f"HaCon against the others: {title}, by {classifier}", found),
+                pairs_table(f"All pairs of strategies: {title}, by {classifier}", found),
+            ):
+                if table.rows:
+                    tables.append(_laid_out(table, command, minor=True))
     if len(usual) < len(results):
         swept = {result.spec.strategy for result in results if result.spec.k != usual[0].spec.k}
         some = [result for result in results if result.spec.strategy in swept]

@@ -299,7 +299,7 @@ def _dataset_map(data: ReportData, confidence: Float64, variability: Float64) ->
         "Dataset map",
         data_uri("image/png", figures.png(figure)),
         f"Density of {words.count(len(pool.sample_id))} images over variability and confidence, with the query marked.",
-        words.READ_DATASET_MAP,
+        words.read_dataset_map(len(data.training)),
     )
 
 

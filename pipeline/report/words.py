@@ -9,12 +9,6 @@ from typing import Any
 
 from pipeline.select import find
 
-READ_DATASET_MAP = (
-    "Blue is the pool, darker where more images lie; orange is the query. Low on the map are images that training "
-    "could hardly tell from the others (hard-to-contrast), high up those it told easily (easy-to-contrast). "
-    "To the right, confidence kept changing from epoch to epoch (ambiguous)."
-)
-
 
 @dataclass(frozen=True)
 class Gauge:
@@ -175,6 +169,17 @@ def pool_remark(counts: Mapping[str, int]) -> str:
     return f"without {' and '.join(left_out)}" if left_out else "no label was used"
 
 
+def read_dataset_map(epochs: int) -> str:
+    """How to read the dataset map of a training of so many epochs; 0: it is not known how many."""
+    read = (
+        "Blue is the pool, darker where more images lie; orange is the query. Low on the map are images that training "
+        "could hardly tell from the others (hard-to-contrast), high up those it told easily (easy-to-contrast). "
+    )
+    if epochs == 1:
+        return f"{read}Images lie side by side only after more than one epoch: then their confidence can have changed."
+    return f"{read}To the right, confidence kept changing from epoch to epoch (ambiguous)."
+
+
 def read_embedding_map(method: str, shown: int, total: int, marked: int, budget: int, cluster_space: str) -> str:
     """How to read the 2-D map. ``cluster_space`` is the setting ``cluster.space``."""
     sample = "every image" if shown == total else f"{count(shown)} of {count(total)} images"
@@ -210,11 +215,13 @@ def read_training(training: Sequence[Mapping[str, float]]) -> str:
     if len(training) == 1:
         return f"The loss was {number(last)} after 1 epoch ({duration(seconds)}).{accuracy} One epoch makes no curve."
     second = "" if len(training) == 2 else f", from {number(training[1]['loss'])} in the second"
-    return (
+    read = (
         f"After {count(len(training))} epochs ({duration(seconds)}) the loss is {number(last)}{second}.{accuracy} "
-        "The first epoch does not compare: its negatives are still noise, which is easy. Then the curve should fall "
-        "and level off. One that still falls steeply at the end asks for more epochs."
+        "The first epoch does not compare: its negatives are still noise, which is easy."
     )
+    if len(training) == 2:
+        return f"{read} More epochs would show whether the loss falls."
+    return f"{read} Then the curve should fall and level off. One that still falls steeply asks for more epochs."
 
 
 def coverage_gauge(covered: float, classes: int, mean: float, std: float) -> Gauge:

@@ -10,6 +10,7 @@ from scipy.sparse import csr_array
 
 from pipeline.artifacts import Float32, Int64
 from pipeline.errors import InputError
+from pipeline.progress import tell
 from pipeline.select.fresh_clusters import cluster_features
 from pipeline.select.pool_view import PoolView
 from pipeline.select.squared_distances import LANDMARKS, blocks, landmarks, squared_distances
@@ -61,6 +62,7 @@ def ball_cover(view: PoolView, budget: int, seed: int) -> Int64:
         picked[turn] = candidates[covers[candidates].argmax()]
         add(int(picked[turn]))
         covers[picked[turn]] = -1
+        tell(turn + 1, budget)
     return view.sample_id[picked]
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.artifacts import Float32, Float64, Int64
 from pipeline.cluster.around_fixed import kmeans_around
+from pipeline.progress import tell
 from pipeline.select.ball_cover import ball_cover
 from pipeline.select.by_cluster import hardness
 from pipeline.select.facility_location import facility_location
@@ -71,6 +72,7 @@ def coreset(view: PoolView, budget: int, seed: int) -> Int64:
         place = int(np.argmax(nearest >= max(nearest.max() - EQUAL, 0)))
         picked.append(int(rows[place]))
         add(place)
+        tell(len(picked), budget)
     return view.sample_id[picked]
 
 
@@ -209,10 +211,12 @@ def mean_distances(features: Float32, cluster: NDArray[np.integer[Any]]) -> Floa
 
     found = np.zeros(len(features))
     by_cluster = np.argsort(cluster, kind="stable")
-    for rows in np.split(by_cluster, np.cumsum(np.bincount(cluster))[:-1]):
+    clusters = np.split(by_cluster, np.cumsum(np.bincount(cluster))[:-1])
+    for number, rows in enumerate(clusters, 1):
         if len(rows) > 1:
             search = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(rows) - 1), algorithm="brute")
             found[rows] = search.fit(features[rows]).kneighbors()[0].mean(axis=1)
+        tell(number, len(clusters))
     return found
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from pipeline.artifacts import Float32, Int64
+from pipeline.progress import tell
 from pipeline.select.pool_view import PoolView
 from pipeline.select.squared_distances import LANDMARKS, blocks, landmarks, squared_distances
 
@@ -65,11 +66,14 @@ def lazy_greedy(similar: Callable[[Int64], Float32], n: int, covered: Float32, b
     covered = covered.copy()
     gain = np.empty(n, np.float32)
     held = np.empty((n, len(covered)), np.float32) if 4 * n * len(covered) <= HELD_BYTES else None
-    for block in blocks(n):
+    first = [*blocks(n)]
+    steps = len(first) + budget  # a block of candidates counts as a pick
+    for number, block in enumerate(first, 1):
         found = similar(np.arange(block.start, block.stop))
         gain[block] = np.maximum(found - covered, 0).sum(axis=1)
         if held is not None:
             held[block] = found
+        tell(number, steps)
     rows_of = similar if held is None else held.__getitem__
     looked_at = np.zeros(n, np.int64)  # how many picks the gain knows of
     picked: list[int] = []
@@ -86,4 +90,5 @@ def lazy_greedy(similar: Callable[[Int64], Float32], n: int, covered: Float32, b
         picked.append(best)
         np.maximum(covered, rows_of(np.array([best]))[0], out=covered)
         gain[best], looked_at[best] = -1, n
+        tell(len(first) + len(picked), steps)
     return np.array(picked)

@@ -20,6 +20,7 @@ from pipeline.on_ray.embeddings import (
 )
 from pipeline.on_ray.session import gpus
 from pipeline.on_ray.tasks import where_the_gpu_is
+from pipeline.progress import watched
 from pipeline.publish import Stage, stage_of
 from pipeline.results import Clustered, Embedded
 from pipeline.run import Run
@@ -57,7 +58,8 @@ def cluster(run: Run, embedded: Embedded) -> Clustered:
     def work(files: str) -> Clustered:
         on_gpu = gpus() > 0 and config.cluster.backend != "sklearn"
         arguments = (run.store, embedded, config.cluster, k, config.seed, files)
-        done = where_the_gpu_is(_cluster, *arguments, gpu=on_gpu)
+        with watched("K-means", run.log):
+            done = where_the_gpu_is(_cluster, *arguments, gpu=on_gpu)
         run.log(f"{k} clusters by {done.backend}: {done.reason}")
         return done
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.artifacts import PoolManifest, fingerprint
 from pipeline.config import TrialsConfig
 from pipeline.errors import InputError
+from pipeline.evaluate.latex import latex
 from pipeline.evaluate.opened import Evaluation, evaluation_of
 from pipeline.evaluate.tables import Table
 from pipeline.plan import compared_of, trained_of
@@ -52,8 +54,16 @@ def evaluation_of_run(run: Run, settings: TrialsConfig) -> tuple[Evaluation, Poo
 
 
 def write_table(store: Location, name: str, table: Table) -> None:
-    """``name``.md and ``name``.csv."""
+    """``name``.md, ``name``.csv and ``name``.tex."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([table.header, *table.rows])
     store.write_bytes(f"{name}.md", table.markdown().encode())
     store.write_bytes(f"{name}.csv", text.getvalue().encode())
+    store.write_bytes(f"{name}.tex", latex([table]).encode())
+
+
+def write_texts(store: Location, name: str, tables: Sequence[Table], rows: str) -> None:
+    """Several tables as ``name``.md and ``name``.tex, and their numbers, one line each, as ``name``.csv."""
+    store.write_bytes(f"{name}.md", "\n".join(each.markdown() for each in tables).encode())
+    store.write_bytes(f"{name}.tex", latex(tables).encode())
+    store.write_bytes(f"{name}.csv", rows.encode())

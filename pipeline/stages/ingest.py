@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.artifacts import PoolManifest, pool_folder
 from pipeline.config import RunConfig, decisive
-from pipeline.data.catalogue import checked, pool_name
+from pipeline.data.catalogue import FOLDERS, checked, pool_name
 from pipeline.errors import InputError
 from pipeline.on_ray.pool_maker import make_pool, survey
 from pipeline.publish import Stage, finished
@@ -72,6 +72,6 @@ def _has_changed(store: Location, folder: str, deciding: dict[str, Any]) -> bool
 def _deciding(config: RunConfig, state: str) -> dict[str, Any]:
     """What decides the pool's content. The content of a labels table is part of the source's ``state``."""
     deciding = {**decisive(config, "ingest"), "source_state": state}
-    if config.ingest.labels in (None, "folder"):
+    if config.ingest.labels in (None, FOLDERS):
         return {**deciding, "key_column": None, "label_column": None}
     return {**deciding, "labels": "csv"}

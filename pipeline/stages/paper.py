@@ -32,7 +32,7 @@ from pipeline.paper.figures import (
     label_figures,
     sweep_figures,
 )
-from pipeline.paper.page import render_paper
+from pipeline.paper.page import picture_files, render_paper
 from pipeline.paper.tables import benchmark_tables, cycle_tables
 from pipeline.publish import finished
 from pipeline.results import Clustered, Embedded, Trained
@@ -43,6 +43,8 @@ from pipeline.stages.report import embedding_map
 from pipeline.storage import Location
 
 PAPER_PAGE = "report/paper.html"
+PAPER_FIGURES = "report/figures"
+"""The page's figures as PNG, SVG and PDF."""
 CONTRAST = ("hard-to-contrast", "easy-to-contrast", "ambiguous")
 HARD_EASY_AMBIGUOUS = ("hard-to-learn", "easy-to-learn", "ambiguous-to-learn")
 MOST_MARKED = 120
@@ -56,7 +58,10 @@ def paper(run: Run, pool: PoolManifest) -> str:
         The page's name on the store.
     """
     page = run.folder(PAPER_PAGE)
-    run.store.write_bytes(page, render_paper(paper_data(run, pool)).encode())
+    data = paper_data(run, pool)
+    run.store.write_bytes(page, render_paper(data).encode())
+    for name, content in picture_files(data):
+        run.store.write_bytes(run.folder(f"{PAPER_FIGURES}/{name}"), content)
     return page
 
 

@@ -18,10 +18,11 @@ from pipeline.errors import InputError
 from pipeline.on_ray.embeddings import all_features, features_of_samples
 from pipeline.on_ray.session import ray_session
 from pipeline.plan import AUTO, PREMISED, order_of, trains
+from pipeline.progress import watched
 from pipeline.publish import stage_of
 from pipeline.results import Clustered, Embedded, Queried, Trained
 from pipeline.run import Run
-from pipeline.select.handoff import label_studio_json, query_csv
+from pipeline.select.handoff import label_studio_json, query_csv, what_to_say_of_addresses
 from pipeline.select.pool_view import PoolView
 from pipeline.select.premise import SAMPLE, Premise, premise
 from pipeline.select.registry import Strategy, strategy
@@ -150,7 +151,8 @@ def _write(run: Run, pool: PoolManifest, view: PoolView, order_by: Strategy, fol
     """Rank the samples of the view and write the query's files into ``folder``."""
     config, store = run.config, run.store
     most = emitted(order_by, config.query.budget, config.query.max_budget, pool.size)
-    ids = order_by.query(view, most, config.seed)
+    with watched(f"the order {order_by.name}", run.log):
+        ids = order_by.query(view, most, config.seed)
     # The view is in id order and ids are dense, so an id is its row.
     assert view.cluster is not None
     keys, unknown = PoolReader(store, pool).keys(ids), np.full(pool.size, np.nan)
@@ -159,12 +161,21 @@ def _write(run: Run, pool: PoolManifest, view: PoolView, order_by: Strategy, fol
     columns = [np.arange(1, len(ids) + 1), ids, keys, view.cluster[ids], confidence[ids], variability[ids]]
     order = pa.table(columns, schema=ORDER_SCHEMA)
     query = order.slice(0, config.query.budget)
-    folder_of_images = image_folder(config.ingest.source)
-    prefix = config.query.image_prefix
-    if prefix is None and folder_of_images != config.ingest.source:
-        prefix = folder_of_images
+    prefix, folder_of_images = _addressed(config)
+    if remark := what_to_say_of_addresses(query["key"].to_pylist(), prefix):
+        run.log(f"Label Studio: {remark}")
     made = Queried(folder=folder, budget=config.query.budget, order=order_by.name, emitted=len(order))
     store.write_table(made.order_file, order)
     store.write_bytes(made.query_file, query_csv(query).encode())
-    store.write_bytes(made.tasks_file, label_studio_json(query, prefix).encode())
+    tasks = label_studio_json(query, prefix, folder=folder_of_images, model_version=f"hacon {config.run}")
+    store.write_bytes(made.tasks_file, tasks.encode())
     return made
+
+
+def _addressed(config: RunConfig) -> tuple[str | None, str | None]:
+    """(Prefix of the images' addresses, folder on this machine); an S3 folder is an address, a local one is none."""
+    place = image_folder(config.ingest.source)
+    folder = place if place != config.ingest.source else None
+    if config.query.image_prefix is None and folder is not None and folder.startswith("s3://"):
+        return folder, None
+    return config.query.image_prefix, folder

@@ -1,13 +1,23 @@
-"""A place for results of each kind, for tests that must hold on both."""
+"""What tests of several rooms share: a place for results of each kind, and what long work tells."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from pathlib import Path
 
 import pytest
 
+from pipeline import progress
 from pipeline.storage import Location
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """The steps that long work tells while the test runs."""
+    steps: list[tuple[int, int]] = []
+    monkeypatch.setattr(progress, "_LISTENER", ContextVar("listener", default=lambda *step: steps.append(step)))
+    return steps
 
 
 @pytest.fixture(params=["directory", "s3"])

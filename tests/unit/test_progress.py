@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 
 from pipeline import progress
@@ -97,3 +100,29 @@ def test_a_resumed_run_is_timed_by_its_own_steps(clock: Clock) -> None:
         steps.advance()
     # The first of the five: 81 of 100, 10 s for the one step that was done here, 19 left.
     assert said == ["pretrain 81%, about 3.2 min left"]
+
+
+def test_a_long_call_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "_INTERVAL_SECONDS", 0.01)
+    said: list[str] = []
+
+    def wait_for(words: str) -> None:
+        end = time.monotonic() + 30
+        while not any(words in line for line in said) and time.monotonic() < end:
+            time.sleep(0.001)
+        assert any(words in line for line in said), said
+
+    with progress.watched("K-means", said.append):
+        wait_for("K-means: 0 s so far")
+        progress.tell(3, 4)
+        wait_for("K-means 75%, about 0 s left")
+    count = len(said)
+    progress.tell(4, 4)
+    time.sleep(0.05)
+    assert len(said) == count, "nothing is said afterwards"
+
+
+def test_an_error_ends_the_watch() -> None:
+    with pytest.raises(KeyError), progress.watched("query", print):
+        raise KeyError
+    assert "speak" not in [thread.name for thread in threading.enumerate()]

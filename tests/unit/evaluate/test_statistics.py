@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.evaluate.statistics import Saved, annotation_saved, difference_interval, pearson, summarise
+from pipeline.evaluate.statistics import Saved, annotation_saved, difference_interval, holm, pearson, summarise, welch
 
 
 def test_mean_and_deviation_by_hand() -> None:
@@ -46,6 +46,18 @@ def test_the_interval_of_a_difference_by_another_library() -> None:
     )
     expected = found.confidence_interval
     assert difference_interval(list(ours), list(other)) == pytest.approx((expected.low, expected.high), abs=0.05)
+
+
+def test_holm_by_hand() -> None:
+    # 0.01 x 4, then 0.02 x 3, then max(0.06, 0.03 x 2), then 0.9 x 1.
+    assert holm([0.9, 0.01, 0.03, 0.02]) == pytest.approx([0.9, 0.04, 0.06, 0.06])
+    assert holm([0.6, 0.7]) == [1.0, 1.0] and holm([]) == []
+
+
+def test_welch_by_scipy_and_where_nothing_varies() -> None:
+    ours, other = [1.0, 2.0, 4.0], [2.0, 5.0, 6.0, 9.0]
+    assert welch(ours, other) == pytest.approx(stats.ttest_ind(ours, other, equal_var=False).pvalue)
+    assert welch([1.0, 1.0, 1.0], [2.0, 2.0]) is None
 
 
 def test_pearson() -> None:

@@ -7,10 +7,15 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+from scipy import stats
+
 from pipeline.evaluate.cells import cells, cells_csv
+from pipeline.evaluate.latex import latex
+from pipeline.evaluate.pairs import pairs, pairs_csv, pairs_table
 from pipeline.evaluate.paper import PaperCell, PaperKey, paper_tables
 from pipeline.evaluate.spec import TrialSpec
-from pipeline.evaluate.tables import against_table, saved_table, strategy_table
+from pipeline.evaluate.tables import Table, against_table, saved_table, strategy_table
 from pipeline.evaluate.trial import TrialResult
 
 
@@ -63,23 +68,26 @@ def test_table_1_by_hand() -> None:
         ("authors:gt_easy‡", "no"),
         ("authors:hard", "no"),
     ]
-    assert rows["random_covered‡", "no"] == ("95.0 ± 0.0 [95.0, 95.0]; paper 93.2 ± 1.5", "")
+    assert rows["random_covered‡", "no"] == ("95.0 ± 0.0; paper 93.2 ± 1.5", "")
     # The best of its kind that is neither an oracle nor lacks trials.
     assert rows["hard-to-contrast", "no"] == (
-        "**90.5** ± 0.7 [90.0, 91.0] (1 query)",
+        "**90.5** ± 0.7 (1 query)",
         "**92.0** (1 query)",
     )
-    assert rows["hard-to-contrast‡", "yes"] == ("**93.0** (1 query)", "")
-    assert rows["random", "no"][0].startswith("95.0 ± 1.4 [") and rows["random", "no"][0].endswith(" (2 of 3)")
-    assert rows["entropy†", "no"] == ("-; paper -", "80.5 ± 0.7 [80.0, 81.0]; paper -")
-    assert rows["easy-to-learn‡", "no"] == rows["easy-to-learn‡", "yes"] == ("99.0", "")
+    assert rows["hard-to-contrast‡", "yes"] == ("**93.0**§ (1 query)", "")
+    assert rows["random", "no"][0] == "95.0 ± 1.4 (2 of 3)"
+    assert rows["entropy†", "no"] == ("-; paper -", "80.5 ± 0.7; paper -")
+    assert rows["easy-to-learn‡", "no"] == ("99.0", "") and rows["easy-to-learn‡", "yes"] == ("99.0§", "")
     assert rows["authors:gt_easy‡", "no"] == ("98.0", "")
     text = table.markdown()
     lines = ["### AUC", "", "| strategy | Unif. | 59 | 119 |", "| --- | --- | --- | --- |", "| random_covered‡ | no |"]
     assert text.startswith("\n".join(lines))
     for words in (
         "1 to 3 trial(s)",
-        '"(1 query)": whatever the seed',
+        '"(1 query)", "(n queries)": whatever the seed',
+        "Without an interval: fewer than three",
+        "§ queries with Unif.",
+        '"paper -"',
         '"-": a class is missing',
         '"(n of m)"',
         "† its scorer",
@@ -90,9 +98,7 @@ def test_table_1_by_hand() -> None:
 
 def test_table_6_by_hand() -> None:
     of = cells(trials("hard-to-contrast", 11, [None, 90.0]), "covered", table=6, dataset="bloodmnist")
-    assert strategy_table("Classes", of).rows == (
-        ("hard-to-contrast", "no", "**0.75** ± 0.35 [0.50, 1.00] (1 query); paper 1.00"),
-    )
+    assert strategy_table("Classes", of).rows == (("hard-to-contrast", "no", "**0.75** ± 0.35 (1 query); paper 1.00"),)
 
 
 def test_queries_that_label_diversity_leaves_shorter_are_said() -> None:
@@ -136,8 +142,8 @@ def test_annotation_saved() -> None:
         *trials("margin", 10, [50.0]),
     ]
     table = saved_table(results, "bloodmnist")
-    assert table.rows == (("hard-to-contrast", "no", "50%", "≥ 0%"), ("margin†", "no", "≤ 0%", "-"))
-    assert "The paper's HaCon, early on: 52%" in table.markdown()
+    assert table.rows == (("hard-to-contrast", "no", "50%", "-"), ("margin†", "no", "≤ 0%", "-"))
+    assert "The paper's HaCon, early on: 52%" in table.markdown() and '"-": not measured' in table.markdown()
     assert saved_table(trials("margin", 10, [50.0])).rows == ()
 
 
@@ -169,6 +175,73 @@ def test_hacon_against_the_others() -> None:
     assert rows["random"].startswith("**+9.0** [+7.") and rows["coreset"].startswith("+0.0 [-")
     # A query without an AUC is not compared; of a single query there is no interval; Unif. has no HaCon beside it.
     assert rows["margin†"] == "-" and rows["maxherding"] == "+2.0" and len(table.rows) == 4
+
+
+def test_an_interval_needs_three_different_queries() -> None:
+    apart = [replace(each, ids=(each.spec.seed,)) for each in trials("coreset", 59, [90.0, 91.0, 92.0])]
+    assert "[" in strategy_table("AUC", cells(apart, "auc")).rows[0][2]
+    for few in (apart[:2], [replace(each, ids=(min(each.spec.seed, 1),)) for each in apart]):
+        (cell,) = cells(few, "auc")
+        assert "[" not in strategy_table("AUC", [cell]).rows[0][2]
+        assert "[" not in against_table("AUC", cells([*apart, *_hacon(few)], "auc")).rows[0][2]
+        row = next(csv.DictReader(io.StringIO(cells_csv([cell]))))
+        assert row["low"] == row["high"] == "" and row["std"] != ""
+
+
+def _hacon(of: list[TrialResult]) -> list[TrialResult]:
+    return [replace(each, spec=replace(each.spec, strategy="hard-to-contrast")) for each in of]
+
+
+def test_each_footnote_has_its_mark_and_each_mark_its_footnote() -> None:
+    table = strategy_table("AUC", cells(RESULTS, "auc", table=1, dataset="bloodmnist"))
+    body = "".join(cell for row in table.rows for cell in row)
+    for sign in "†‡§":
+        assert (sign in body) == any(note.startswith(sign) for note in table.notes)
+    plain = strategy_table("AUC", cells(trials("coreset", 2, [70.0]), "auc"))
+    assert len(plain.notes) == 1, "nothing in it needs a footnote"
+
+
+@pytest.mark.parametrize(("aucs", "said"), [([50.4, 49.1], True), ([47.0], True), ([50.0, 61.0], False)])
+def test_a_table_at_chance_level_says_so(aucs: list[float], said: bool) -> None:
+    table = strategy_table("AUC", cells(trials("coreset", 59, [*aucs]) + trials("random", 59, [50.0]), "auc"))
+    assert table.notes[0].startswith("At chance level") == said
+    of = cells(trials("coreset", 59, [90.0]), "balanced_accuracy")
+    assert "At chance level: guessing reaches 54%" in strategy_table("B", of, {"balanced_accuracy": 54.0}).notes[0]
+    assert "chance" not in "".join(strategy_table("B", of, {"balanced_accuracy": 12.5}).notes)
+
+
+def test_latex_is_escaped_and_has_every_cell() -> None:
+    text = latex([Table("100% of a_b & c", ("strategy", "59"), (("x_1†", "**90.5** ± 0.7 (p < 0.001)"),), ("‡ ≥ #1",))])
+    assert "\\caption{100\\% of a\\_b \\& c}" in text and "{x\\_1$\\dagger$} & " in text
+    assert "{\\textbf{90.5} $\\pm$ 0.7 (p \\textless{} 0.001)} \\\\" in text and "$\\ddagger$ $\\geq$ \\#1" in text
+    assert text.isascii() and text.count("{") == text.count("}")
+    whole = latex([strategy_table("AUC", cells(RESULTS, "auc", table=1, dataset="bloodmnist"))])
+    assert whole.isascii() and whole.count("\\begin{longtable}") == whole.count("\\end{longtable}") == 1
+
+
+def test_all_pairs_are_corrected_for_their_number() -> None:
+    def seeds(name: str, mean: float) -> list[TrialResult]:
+        return [
+            replace(each, ids=(each.spec.seed,))
+            for each in trials(name, 59, [mean - 1, mean, mean + 1, mean + 0.5, mean - 0.5])
+        ]
+
+    results = [*seeds("random", 70), *seeds("coreset", 70.2), *seeds("margin", 90), *trials("bald", 59, [80.0])]
+    found = {(pair.strategy, pair.minus): pair for pair in pairs(cells(results, "auc"))}
+    assert len(found) == 6, "each with each, once"
+    apart, alike = found["random", "margin†"], found["random", "coreset"]
+    values = [sorted(each.auc or 0 for each in results if each.spec.strategy == name) for name in ("random", "margin")]
+    p = float(stats.ttest_ind(*values, equal_var=False).pvalue)
+    assert apart.p == pytest.approx(p) and apart.holm is not None and apart.holm >= 2 * p
+    assert alike.holm is not None and alike.holm > 0.5
+    alone = [pair for names, pair in found.items() if "bald†" in names]
+    assert len(alone) == 3 and all(pair.p is None and pair.interval is None for pair in alone)
+    table = pairs_table("AUC", cells(results, "auc"))
+    text = {row[:2]: row[3] for row in table.rows}
+    assert text["random", "margin†"].startswith("**-20.0** (p < 0.001)") and "**" not in text["random", "coreset"]
+    assert "Holm for the 3 comparisons" in table.notes[0]
+    rows = list(csv.DictReader(io.StringIO(pairs_csv({"auc": cells(results, "auc")}))))
+    assert len(rows) == 6 and float(next(row for row in rows if row["minus"] == "margin†")["holm"]) < 0.001
 
 
 def test_the_best_of_each_classifier() -> None:

@@ -107,6 +107,11 @@ def test_the_map_says_where_the_clusters_came_from() -> None:
     assert "1 of the 2 are on the map" in words.read_embedding_map("UMAP", 5, 9, 1, 2, "features")
 
 
+def test_one_epoch_has_no_change_to_see() -> None:
+    assert "To the right" not in words.read_dataset_map(1) and "more than one epoch" in words.read_dataset_map(1)
+    assert "To the right" in words.read_dataset_map(2)
+
+
 @pytest.mark.parametrize(
     ("losses", "said", "unsaid"),
     [

@@ -118,16 +118,29 @@ def tasks(table: pa.Table, prefix: str | None) -> list[dict[str, Any]]:
 
 def test_tasks_have_label_studios_shape_in_order() -> None:
     # Its import format: a list of objects with "data", to which a template refers as $image.
+    facts = {"rank": 1, "sample_id": 1204, "key": "scans/a.png", "cluster": 3, "confidence": 0.125}
+    others = {"rank": 2, "sample_id": 0, "key": "scans/b.png", "cluster": 0, "confidence": 0.333333333}
     assert tasks(query(SMALL[:2]), None) == [
         {
-            "data": {"image": "scans/a.png", "rank": 1, "sample_id": 1204, "key": "scans/a.png", "cluster": 3},
-            "meta": {"confidence": 0.125},
+            "data": {"image": "scans/a.png", **facts},
+            "predictions": [{"model_version": "hacon", "score": 0.0, "cluster": 3, "result": []}],
         },
         {
-            "data": {"image": "scans/b.png", "rank": 2, "sample_id": 0, "key": "scans/b.png", "cluster": 0},
-            "meta": {"confidence": 0.333333333},
+            "data": {"image": "scans/b.png", **others},
+            "predictions": [{"model_version": "hacon", "score": 0.5, "cluster": 0, "result": []}],
         },
     ]
+
+
+def test_the_lowest_score_comes_first() -> None:
+    rows = [(rank, 1000 - rank, f"{rank}.png", rank % 7, 0.5, 0.0) for rank in range(1, 1001)]
+    scores = [task["predictions"][0]["score"] for task in tasks(query(rows), None)]
+    assert scores == sorted(set(scores)) and scores[0] >= 0 and scores[-1] <= 1
+
+
+def test_a_local_folder_stays_a_path() -> None:
+    text = label_studio_json(query([(1, 5, "a+b 1.png", 0, 0.5, 0.5)]), None, folder="/data/scans/")
+    assert json.loads(text)[0]["data"]["image"] == "/data/scans/a+b 1.png"
 
 
 @pytest.mark.parametrize("prefix", ["s3://bucket/scans", "s3://bucket/scans/"])
@@ -147,7 +160,7 @@ def test_odd_keys_stay_themselves_in_json_and_can_be_read_by_people() -> None:
 
 
 def test_nan_is_null_in_json() -> None:
-    assert tasks(query([(1, 5, "a", 0, math.nan, math.nan)]), None)[0]["meta"] == {"confidence": None}
+    assert tasks(query([(1, 5, "a", 0, math.nan, math.nan)]), None)[0]["data"]["confidence"] is None
 
 
 def test_no_tasks() -> None:
