@@ -96,7 +96,7 @@ class Listing:
         """The rest of the sentence that says there is no image: what there is, and what to do."""
         passed = self.passed
         if passed.unwanted:
-            globs = self.wanted.words or "that glob"
+            globs = self.wanted.words or "its glob"
             return f" that {globs} takes; it leaves out {passed.unwanted}: check the glob."
         kinds = _kinds(location, passed)
         also = [f"{what} ({n})" for what, n in sorted(passed.skipped.items())]
