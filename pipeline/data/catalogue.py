@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from pipeline.config import IngestConfig
 from pipeline.data.datasets import cifar10_lt, digits, medmnist_classes, medmnist_file
-from pipeline.data.decode import SUFFIXES
 from pipeline.data.folder import FolderSource, by_page, file_of
 from pipeline.data.globs import Glob, Wanted, split_glob
 from pipeline.data.labels import (
@@ -34,6 +33,7 @@ from pipeline.storage import Location, open_source
 
 SMALLEST = 8
 """Pixels a side, as scikit-learn's digits have."""
+_SOME_SUFFIXES = ".jpg, .png, .tif, .bmp, .gif, .webp, .jp2, .pgm"
 FOLDER_SIZE = 224
 """Pixels a side of a folder's images unless the settings say otherwise."""
 
@@ -198,7 +198,7 @@ def _folder(path: str, config: IngestConfig) -> Source:
     found = list_images(location, wanted, hidden=config.hidden)
     listing = found.table
     if listing.num_rows == 0:
-        raise InputError(f"There is no image ({', '.join(SUFFIXES)}) in or below '{path}'{found.instead(location)}")
+        raise InputError(f"There is no image ({_SOME_SUFFIXES}, ...) in or below '{path}'{found.instead(location)}")
     every = ""
     if config.pages == "all":
         listing, every = by_page(location, listing), " by page"

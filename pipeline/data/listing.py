@@ -96,7 +96,7 @@ class Listing:
         """The rest of the sentence that says there is no image: what there is, and what to do."""
         passed = self.passed
         if passed.unwanted:
-            globs = self.wanted.words or "that glob"
+            globs = self.wanted.words or "its glob"
             return f" that {globs} takes; it leaves out {passed.unwanted}: check the glob."
         kinds = _kinds(location, passed)
         also = [f"{what} ({n})" for what, n in sorted(passed.skipped.items())]
@@ -157,6 +157,7 @@ def _images(
     location: Location, wanted: Wanted, hidden: bool, passed: Passed, useless: set[Glob]
 ) -> Iterator[tuple[bool, _Row]]:
     """(whether it is hidden, row) of every image to take; counts all others. Takes globs that fit from ``useless``."""
+    takes = wanted.takes if wanted else None
     for row in location.walk(late=lambda folder: leftover(folder) is not None, skipped=passed.skipped):
         key = row[0]
         is_image = key.lower().endswith(SUFFIXES)
@@ -172,9 +173,9 @@ def _images(
         else:
             if useless:
                 useless -= {glob for glob in useless if glob.fits(key)}
-            if wanted and not wanted.takes(key):
+            if takes is not None and not takes(key):
                 passed.unwanted += 1
-            elif not _is_text(key):
+            elif not (key.isascii() or _is_text(key)):
                 passed.skipped[_NO_UTF8] += 1
             else:
                 yield what is not None, row

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import boto3
 import numpy as np
@@ -103,11 +104,21 @@ def test_what_is_linked_from_a_hidden_folder_is_read(tmp_path: Path) -> None:
     assert listing(tmp_path).table["key"].to_pylist() == ["scans/1.png"]
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
-def test_a_folder_that_may_not_be_read_is_counted(tmp_path: Path) -> None:
+def test_a_folder_that_may_not_be_read_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may read everything, so the disk's answer is made up."""
     save(tmp_path / "1.png")
-    (tmp_path / "closed").mkdir(mode=0)
+    save(tmp_path / "closed" / "2.png")
+    scan = os.scandir
+
+    def refusing(folder: str) -> Any:
+        if "closed" in folder:
+            raise PermissionError(13, "Permission denied", folder)
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", refusing)
     assert listing(tmp_path).notes == ("passed over: folders that may not be read (1)",)
+    with pytest.raises(InputError, match=r"closed/*' may not be read; mend its permissions"):
+        listing(tmp_path / "closed")
 
 
 def test_a_pipe_is_no_image(tmp_path: Path) -> None:
