@@ -7,6 +7,7 @@ page. Numbers come ready-made; what is absent is left out, with the command that
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -83,9 +84,12 @@ def render_paper(data: PaperData) -> str:
 
 def picture_files(data: PaperData) -> Iterator[tuple[str, bytes]]:
     """(File name, content) of every figure of the page, as PNG, SVG and PDF: for papers and talks."""
+    seen: Counter[str] = Counter()
     for section in _sections(data):
         for picture in section.pictures:
             name = re.sub(r"[^a-z0-9]+", "-", picture.title.lower()).strip("-")
+            seen[name] += 1  # one title may stand for several classifiers
+            name += f"-{seen[name]}" if seen[name] > 1 else ""
             for suffix, write in (("png", figures.png), ("svg", figures.svg), ("pdf", figures.pdf)):
                 yield f"{name}.{suffix}", write(picture.drawn)
 

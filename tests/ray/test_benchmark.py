@@ -103,6 +103,9 @@ def test_every_trial_of_the_grid_has_a_row(done: Location) -> None:
     for name in ("auc", "covered", "saved"):
         text = done.read_bytes(f"runs/r/benchmark/{name}.md").decode()
         assert "hard-to-contrast" in text and done.is_file(f"runs/r/benchmark/{name}.csv")
+        assert "hard-to-contrast" in done.read_bytes(f"runs/r/benchmark/{name}.tex").decode()
+    figures = {name.rpartition(".")[2] for name, _, _ in done.files("runs/r/benchmark/figures")}
+    assert figures == {"png", "svg", "pdf"} and done.is_file("runs/r/benchmark/pairs.csv")
 
 
 def test_a_row_is_that_of_the_plain_function(done: Location) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from math import exp, log
 
 import numpy as np
@@ -57,7 +58,10 @@ def test_holm_by_hand() -> None:
 def test_welch_by_scipy_and_where_nothing_varies() -> None:
     ours, other = [1.0, 2.0, 4.0], [2.0, 5.0, 6.0, 9.0]
     assert welch(ours, other) == pytest.approx(stats.ttest_ind(ours, other, equal_var=False).pvalue)
-    assert welch([1.0, 1.0, 1.0], [2.0, 2.0]) is None
+    assert welch([1.0, 1.0, 1.0], [2.0, 2.0]) is None and welch([1.0, 1.0 + 1e-15], [1.0, 1.0]) is None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert 0 < (welch([50.0, 50.0, 50.0 + 1e-14], ours) or 0) < 1e-3
 
 
 def test_pearson() -> None:

@@ -21,7 +21,7 @@ from pipeline.paper.data import (
     PaperTable,
     PoolMap,
 )
-from pipeline.paper.page import cell_lines, render_paper
+from pipeline.paper.page import cell_lines, picture_files, render_paper
 from pipeline.report import figures
 from tests.unit.report.reading import Element, Page, assert_loads_nothing
 
@@ -198,3 +198,14 @@ def test_every_picture_is_drawn_and_comes_out_the_same_again(undrawn: Undo) -> N
     sources = [element.attributes["src"] or "" for element in Page(html).all("img")]
     assert len(sources) == 10 and all(len(source) > 5000 for source in sources)
     assert render_paper(whole()) == html
+
+
+def test_every_figure_is_also_a_file_of_three_kinds(undrawn: Undo) -> None:
+    undrawn()
+    data = PaperData("t", "r", auc=(CURVE, CURVE), ablations=(CURVE,))
+    files = dict(picture_files(data))
+    names = ("by-budget", "by-budget-2", "by-budget-3")
+    assert list(files) == [f"{name}.{suffix}" for name in names for suffix in ("png", "svg", "pdf")]
+    assert files["by-budget.png"].startswith(b"\x89PNG") and files["by-budget.pdf"].startswith(b"%PDF")
+    assert b"<svg" in files["by-budget.svg"]
+    assert dict(picture_files(data)) == files, "the same data gives the same bytes"
