@@ -7,14 +7,17 @@ from collections.abc import Callable
 import numpy as np
 
 from pipeline.artifacts import Float32, Int64
+from pipeline.cluster.assignment import in_order
 from pipeline.progress import tell
 from pipeline.select.pool_view import PoolView
-from pipeline.select.squared_distances import LANDMARKS, blocks, landmarks, squared_distances
+from pipeline.select.squared_distances import BLOCK_ROWS, LANDMARKS, blocks, landmarks, squared_distances
 
 HELD_BYTES = 1 << 30
 """Similarities between candidates and landmarks are kept up to this size; larger ones are computed when needed."""
 EQUAL = 1e-5
 """Gains that differ by less than this share are equal: those of two samples that cover only each other, for one."""
+_CACHED = 1 << 19
+"""Similarities that are worked on at once on a core: they stay in its cache."""
 AT_ONCE = 32
 """Candidates looked at again together: one product instead of many."""
 
@@ -66,14 +69,19 @@ def lazy_greedy(similar: Callable[[Int64], Float32], n: int, covered: Float32, b
     covered = covered.copy()
     gain = np.empty(n, np.float32)
     held = np.empty((n, len(covered)), np.float32) if 4 * n * len(covered) <= HELD_BYTES else None
-    first = [*blocks(n)]
-    steps = len(first) + budget  # a block of candidates counts as a pick
-    for number, block in enumerate(first, 1):
+    first = [*blocks(n, rows=max(1, _CACHED // max(1, len(covered))))]
+    steps = -(-n // BLOCK_ROWS) + budget  # some candidates count as a pick
+
+    def first_gains(block: slice) -> int:
         found = similar(np.arange(block.start, block.stop))
-        gain[block] = np.maximum(found - covered, 0).sum(axis=1)
         if held is not None:
             held[block] = found
-        tell(number, steps)
+        gain[block] = _gains(found, covered)
+        return block.stop
+
+    # Each block fills its own rows, so the number of cores changes nothing.
+    for stop in in_order(first_gains, first):
+        tell(stop // BLOCK_ROWS, steps)
     rows_of = similar if held is None else held.__getitem__
     looked_at = np.zeros(n, np.int64)  # how many picks the gain knows of
     picked: list[int] = []
@@ -84,11 +92,17 @@ def lazy_greedy(similar: Callable[[Int64], Float32], n: int, covered: Float32, b
         if looked_at[best] < len(picked):
             highest = np.argpartition(gain, -min(AT_ONCE, n))[-AT_ONCE:]  # the best is not always one of many equals
             doubtful = np.append(highest[looked_at[highest] < len(picked)], best)
-            gain[doubtful] = np.maximum(rows_of(doubtful) - covered, 0).sum(axis=1)
+            gain[doubtful] = _gains(rows_of(doubtful), covered)
             looked_at[doubtful] = len(picked)
             continue
         picked.append(best)
         np.maximum(covered, rows_of(np.array([best]))[0], out=covered)
         gain[best], looked_at[best] = -1, n
-        tell(len(first) + len(picked), steps)
+        tell(-(-n // BLOCK_ROWS) + len(picked), steps)
     return np.array(picked)
+
+
+def _gains(similar: Float32, covered: Float32) -> Float32:
+    """(m,) by how much each row of ``similar`` (m, L) would raise the sum of ``covered`` (L,)."""
+    raised = np.subtract(similar, covered)
+    return np.asarray(np.maximum(raised, 0, out=raised).sum(axis=1))

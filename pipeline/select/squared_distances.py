@@ -27,7 +27,7 @@ def landmarks(n: int, seed: int, most: int) -> Int64:
     return np.arange(n) if n <= most else np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
 
 
-def blocks(n: int) -> Iterator[slice]:
-    """Slices that cut ``n`` rows into blocks."""
-    for start in range(0, n, BLOCK_ROWS):
-        yield slice(start, min(start + BLOCK_ROWS, n))
+def blocks(n: int, rows: int = BLOCK_ROWS) -> Iterator[slice]:
+    """Slices that cut ``n`` rows into blocks of ``rows``."""
+    for start in range(0, n, rows):
+        yield slice(start, min(start + rows, n))

@@ -80,7 +80,7 @@ def test_an_unknown_job_is_told_the_others(capsys: pytest.CaptureFixture[str]) -
     said = capsys.readouterr()
     assert said.err == (
         "hacon: there is no job 'selct'; choose one of select, ingest, pretrain, embed, cluster, query, report, "
-        "benchmark, cycles, runs, status, delete.\n"
+        "benchmark, cycles, league, runs, status, delete.\n"
     )
     assert said.out == ""
 
