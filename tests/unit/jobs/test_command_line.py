@@ -490,15 +490,3 @@ def test_settings_are_saved_and_lent_on_s3_too(make_bucket: Callable[[], str]) -
     Run(override(preset("small"), {"run": "a", "store": uri, "seed": 6}), open_store(uri), silent).save()
     config = configured("--store", uri, "--run", "a")
     assert (config.seed, config.store) == (6, uri)
-
-
-def test_labels_may_come_again_and_replace_those_of_the_run(tmp_path: Path) -> None:
-    def labels(*flags: str) -> tuple[str | None, tuple[str, ...]]:
-        arguments = ["--pool", "folder:x", "--store", str(tmp_path), *flags]
-        config, _ = configure(vars(parser("ingest").parse_args(arguments)))
-        return config.ingest.labels, config.ingest.more_labels
-
-    assert labels() == (None, ())
-    assert labels("--labels", "a,1.csv") == ("a,1.csv", ()), "a comma is part of the name"
-    assert labels("--labels", "a.csv", "--labels", "b.csv") == ("a.csv", ("b.csv",))
-    assert labels("--set", "ingest.more_labels=b.csv,c.csv", "--labels", "a.csv") == ("a.csv", ())
