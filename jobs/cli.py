@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from jobs.arguments import JOBS, parser
+from jobs.ending import ended
 from pipeline import __version__
 
 
@@ -28,7 +29,10 @@ def usage() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    return ended("hacon", lambda: _main(list(sys.argv[1:] if argv is None else argv)))
+
+
+def _main(arguments: list[str]) -> int:
     if arguments[:1] == ["--version"]:
         print(f"hacon {__version__}")
         return 0

@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 
 from pipeline.artifacts import fingerprint
 from pipeline.config import decisive, store_flag, this_run
-from pipeline.errors import InputError
+from pipeline.errors import InputError, StoreError
 from pipeline.results import Published
 from pipeline.run import Run, run_folder
 from pipeline.storage import Location
@@ -71,6 +71,8 @@ class Stage(Generic[Result]):
         try:
             made = replace(work(files), folder=self.folder, files=files, fingerprint=self.fingerprint)
             published = self._publish(replace(made, seconds=round(time.perf_counter() - began, 2)), say)
+        except StoreError:
+            raise  # the settings were right: a checkpoint of them may lie there
         except InputError:
             # If no other job has begun, free the claim: the corrected settings must be accepted.
             if first and not self._of_others(files):
