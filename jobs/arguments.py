@@ -217,14 +217,24 @@ def run_job(name: str, job: Job, argv: Sequence[str] | None, **instead: Job) -> 
     """
 
     def work() -> None:
-        arguments = vars(parser(name).parse_args(argv))
-        config, store = configure(arguments)
-        if (moved := settle_home()) is not None:
-            say(moved)
+        arguments, config, store = settled_arguments(name, argv)
         chosen = next((other for switch, other in instead.items() if switch in arguments), job)
         chosen(Run(config, store, say))
 
     return ended(f"hacon {name}", work)
+
+
+def settled_arguments(name: str, argv: Sequence[str] | None) -> tuple[dict[str, Any], RunConfig, Location]:
+    """The arguments of a job and what they mean, on a machine whose HOME takes caches. Loads no job and no Ray.
+
+    Raises:
+        InputError: as ``configure``; a flag that there is not.
+    """
+    arguments = vars(parser(name).parse_args(argv))
+    config, store = configure(arguments)
+    if (moved := settle_home()) is not None:
+        say(moved)
+    return arguments, config, store
 
 
 def _split(item: str) -> tuple[str, str]:

@@ -16,6 +16,7 @@ import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from shlex import quote
 from typing import Any, Literal, TypeVar
 
 from pipeline.errors import InputError, did_you_mean
@@ -303,13 +304,13 @@ def override(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
 
 
 def store_flag(config: RunConfig) -> str:
-    """The --store flag of a command for this run; empty for the default store."""
-    return "" if config.store == RunConfig.store else f" --store {config.store}"
+    """The --store flag of a command for this run, quoted for a shell; empty for the default store."""
+    return "" if config.store == RunConfig.store else f" --store {quote(config.store)}"
 
 
 def this_run(config: RunConfig) -> str:
-    """The flags of a command for this run."""
-    return f"--run {config.run}{store_flag(config)}"
+    """The flags of a command for this run, quoted for a shell."""
+    return f"--run {quote(config.run)}{store_flag(config)}"
 
 
 def valid_keys() -> list[str]:

@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from shlex import quote
 from typing import Any, Generic, TypeVar
 
 from pipeline.artifacts import fingerprint
@@ -153,7 +154,8 @@ def stage_of(
         run.folder(kind.stage),
         kind,
         {**decisive(config, kind.job), **inputs},
-        remedy or f"start a new run that takes over what it can: --run NEW --from {config.run}{store_flag(config)}",
+        remedy
+        or f"start a new run that takes over what it can: --run NEW --from {quote(config.run)}{store_flag(config)}",
         reuse=run_folder(config.reuse, kind.stage) if reusable and config.reuse is not None else None,
     )
 
@@ -174,7 +176,7 @@ def required(run: Run, kind: type[Result]) -> Result:
     result = finished(run.store, run.folder(kind.stage), kind)
     if result is None:
         # A single job takes over only its own stage.
-        job, taken = (kind.job, "") if config.reuse is None else ("select", f" --from {config.reuse}")
+        job, taken = (kind.job, "") if config.reuse is None else ("select", f" --from {quote(config.reuse)}")
         raise InputError(
             f"Run '{config.run}' has no finished {kind.stage} on '{run.store.show()}'; "
             f"first: hacon {job}{taken} {this_run(config)}"

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import ray
@@ -124,7 +125,7 @@ def _joined(address: str) -> dict[str, Any]:
     if re.match("https?://", address):
         raise InputError(
             f"RAY_ADDRESS='{address}' is where jobs are submitted: write "
-            f"ray job submit --address {address} -- hacon ..., or give HOST:PORT of the cluster's head, such as "
+            f"ray job submit --address {quote(address)} -- hacon ..., or give HOST:PORT of the cluster's head, such as "
             "10.0.0.1:6379."
         )
     if address == "auto":

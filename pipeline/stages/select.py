@@ -25,7 +25,6 @@ from pipeline.stages.embed import embed
 from pipeline.stages.ingest import ingest
 from pipeline.stages.pretrain import check_workers, pretrain
 from pipeline.stages.query import check_query, query
-from pipeline.stages.report import report
 from pipeline.stages.warm_up import warm_up
 
 
@@ -45,6 +44,9 @@ def select(run: Run) -> Selected:
     Raises:
         InputError: unusable settings, images or store. Names the remedy.
     """
+    # Here, since it loads matplotlib, which looks into HOME as it loads: a job settles that first.
+    from pipeline.stages.report import report
+
     config = run.config
     checked(config.ingest)
     check_splits(config.pretrain, config.workers)
