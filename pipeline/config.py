@@ -153,7 +153,7 @@ class QueryConfig:
     """The temperature of the confidence to select by: one of those in its table (docs/method.md, decision 2)."""
     max_budget: int | None = setting(None, "query", within=COUNT)
     """Rank this many images. None: the whole pool; for an order on features (coreset, ...) the query alone."""
-    image_prefix: str | None = setting(None, "query")
+    image_prefix: str | None = setting(None, no="how a task names an image; the tasks are written anew")
     """Prefix of a key in the addresses of Label Studio's tasks. None: the folder of ``ingest.source``."""
 
 
@@ -244,6 +244,8 @@ class RunConfig:
     seed: int = setting(0, "pretrain", "cluster", "query", within=SEED)
     workers: int = setting(1, no="how fast training is", within=COUNT)
     """Training workers. Affects speed only."""
+    deterministic: bool = setting(False, no="rounding alone, as for any number of workers")
+    """Train and embed on one thread a worker: the same query on any number of CPU cores, in more time."""
     reuse: str | None = setting(None, no="whose results are taken over, where settings agree")
     """Another run. Its finished stages are taken over if their settings are the same."""
     ingest: IngestConfig = field(default_factory=IngestConfig)

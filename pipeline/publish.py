@@ -18,7 +18,7 @@ from shlex import quote
 from typing import Any, Generic, TypeVar
 
 from pipeline.artifacts import fingerprint
-from pipeline.config import decisive, store_flag, this_run
+from pipeline.config import RunConfig, decisive, settings_of, store_flag, this_run
 from pipeline.errors import InputError, StoreError
 from pipeline.results import Published
 from pipeline.run import Run, run_folder
@@ -26,6 +26,13 @@ from pipeline.storage import Location
 
 Result = TypeVar("Result", bound=Published)
 
+_IN_WORDS = {
+    "source_state": "other files: since then some were added, removed, written anew or touched (their names, sizes and "
+    "times are compared)"
+}
+"""A claimed key whose values say nothing to a person -> what it means that they differ."""
+_UNDECIDED = frozenset(key for key, _, metadata in settings_of(RunConfig()) if not metadata["decides"])
+"""Settings that decide no result. Older versions claimed some of them."""
 _FINGERPRINT = re.compile("[0-9a-f]{64}")
 
 
@@ -130,11 +137,12 @@ def claim(store: Location, folder: str, settings: Mapping[str, Any], remedy: str
     if store.put_if_absent(f"{folder}/settings.json", dict(settings)):
         return True
     before = store.read_json(f"{folder}/settings.json")
-    for key in sorted({*before, *settings}):
+    for key in sorted({*before, *settings} - _UNDECIDED):
         then, now = before.get(key), settings.get(key)
         if then != now:
             fingerprints = all(isinstance(each, str) and _FINGERPRINT.fullmatch(each) for each in (then, now))
             difference = f"another {key} than this" if fingerprints else f"{key}={then}, now it is {now}"
+            difference = _IN_WORDS.get(key, difference)
             raise InputError(f"'{store.show(folder)}' was begun with {difference}; {remedy}")
     return False
 

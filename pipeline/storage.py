@@ -217,12 +217,12 @@ class Location:
             StoreError: there is no room.
         """
         if self.is_s3:
-            with _told(tempfile.gettempdir()), tempfile.TemporaryDirectory() as folder:
+            with _told(f"temporary folder '{tempfile.gettempdir()}'"), tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "file"
                 yield path
                 pafs.copy_files(str(path), self.path(name), pafs.LocalFileSystem(), self.filesystem)
             return
-        with _told(self.show()), _temporary_beside(self.path(name)) as path:
+        with _told(f"store '{self.show()}'"), _temporary_beside(self.path(name)) as path:
             yield path
             _flush(path)
             os.replace(path, self.path(name))
@@ -261,7 +261,7 @@ class Location:
         data = _json_bytes(value)
         if self.is_s3:
             return _s3_put_if_absent(*self.path(name).partition("/")[::2], data)
-        with _told(self.show()), _temporary_beside(self.path(name)) as path:
+        with _told(f"store '{self.show()}'"), _temporary_beside(self.path(name)) as path:
             path.write_bytes(data)
             _flush(path)
             try:
@@ -273,7 +273,7 @@ class Location:
     def make_folder(self, name: str) -> None:
         """Create a folder where the file system has such things."""
         if not self.is_s3:
-            with _told(self.show()):
+            with _told(f"store '{self.show()}'"):
                 os.makedirs(self.path(name), exist_ok=True)
 
     def delete_file(self, name: str) -> None:
@@ -458,13 +458,13 @@ def _temporary_beside(path: str) -> Iterator[Path]:
 
 @contextmanager
 def _told(place: str) -> Iterator[None]:
-    """A full disk as a sentence that names ``place``."""
+    """A full disk as a sentence that begins with ``place``."""
     try:
         yield
     except OSError as error:
         if error.errno not in _FULL:
             raise
-        raise StoreError(f"The folder '{place}' {_FULL[error.errno]}; the same command goes on from there.") from None
+        raise StoreError(f"The {place} {_FULL[error.errno]}; the same command goes on from there.") from None
 
 
 def _flush(path: Path) -> None:

@@ -36,7 +36,7 @@ def embed_pool(run: Run, pool: PoolManifest, trained: Trained, files: str) -> Em
     say(f"embed {pool.size} images on {f'{workers} GPU(s)' if gpus() else 'the CPU'}")
     source, columns = pool.files.images("train"), ["sample_id", "image"]
     shape = (pool.height, pool.width, pool.channels)
-    embedder = (store, trained.weights_file, trained.arch, shape)
+    embedder = (store, trained.weights_file, trained.arch, shape, config.deterministic)
     rows = rows_of_a_file(config.embed.rows_per_file, pool.size, trained.dimensions)
     if only_this_machine():
         from pipeline.embed import on_worker_threads, worker_threads  # torch, see below
@@ -104,7 +104,7 @@ def _write(batch: pa.Table, store: Location, folder: str) -> pa.Table:
 class _EmbedImages:
     """One actor: loads the weights once, from the store, and maps batches."""
 
-    def __init__(self, store: Location, weights: str, arch: str, shape: tuple[int, int, int]) -> None:
+    def __init__(self, store: Location, weights: str, arch: str, shape: tuple[int, int, int], one: bool) -> None:
         # Imported here: only these actors need torch, not the driver, readers or writers.
         import torch
         from safetensors.torch import load
@@ -112,7 +112,7 @@ class _EmbedImages:
         from pipeline.embed import Embedder
 
         if not torch.cuda.is_available():
-            torch.set_num_threads(cores())
+            torch.set_num_threads(1 if one else cores())
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._embedder = Embedder(load(store.read_bytes(weights)), arch, device)
         self._shape = shape

@@ -37,7 +37,8 @@ def train(plan: WorkerPlan, say: Callable[[str], None] | None = None) -> None:
     """
     quieten()
     if not torch.cuda.is_available():
-        torch.set_num_threads(max(1, cores() // ray.train.get_context().get_local_world_size()))
+        share = max(1, cores() // ray.train.get_context().get_local_world_size())
+        torch.set_num_threads(1 if plan.deterministic else share)
     context = _StoreContext(plan, say or progress.say)
     with _pixels(plan, context) as pixels:
         final = pretrain(plan.task, pixels, context)

@@ -21,7 +21,12 @@ def pretrain(run: Run, pool: PoolManifest) -> Trained:
         run.log(note)
 
     def work(files: str) -> Trained:
-        return train(WorkerPlan(task, run.store, pool, stage.folder, files), run.config.workers, notes, run.log)
+        return train(
+            WorkerPlan(task, run.store, pool, stage.folder, files, run.config.deterministic),
+            run.config.workers,
+            notes,
+            run.log,
+        )
 
     trained = stage.run(work, run.log)
     if not run.config.pretrain.keep_checkpoint:

@@ -74,7 +74,9 @@ def query(run: Run, pool: PoolManifest, trained: Trained, embedded: Embedded, cl
         # In the stage's folder, where people look. Attempts cannot clash: the same inputs give the same bytes.
         return _write(run, pool, view, stage.folder)
 
-    return stage.run(work, run.log)
+    queried = stage.run(work, run.log)
+    _write_tasks(run, queried)
+    return queried
 
 
 def pool_view(store: Location, trained: Trained, clustered: Clustered, temperature: float) -> PoolView:
@@ -130,12 +132,24 @@ def _write(run: Run, pool: PoolManifest, view: PoolView, folder: str) -> Queried
     columns = [np.arange(1, len(ids) + 1), ids, keys, view.cluster[ids], view.confidence[ids], view.variability[ids]]
     order = pa.table(columns, schema=ORDER_SCHEMA)
     query = order.slice(0, config.query.budget)
+    made = Queried(folder=folder, budget=config.query.budget, order=config.query.order, emitted=len(order))
+    store.write_table(made.order_file, order)
+    store.write_bytes(made.query_file, query_csv(query).encode())
+    return made
+
+
+def _write_tasks(run: Run, queried: Queried) -> None:
+    """Label Studio's tasks, where they are not there as they should be: ``query.image_prefix`` may have changed."""
+    config, store = run.config, run.store
     folder_of_images = config.ingest.source.removeprefix("folder:")
     prefix = config.query.image_prefix
     if prefix is None and folder_of_images != config.ingest.source:
         prefix = folder_of_images
-    made = Queried(folder=folder, budget=config.query.budget, order=config.query.order, emitted=len(order))
-    store.write_table(made.order_file, order)
-    store.write_bytes(made.query_file, query_csv(query).encode())
-    store.write_bytes(made.tasks_file, label_studio_json(query, prefix).encode())
-    return made
+    order = store.read_table(queried.order_file, between=("rank", 1, queried.budget)).sort_by("rank")
+    tasks = label_studio_json(order, prefix).encode()
+    there = store.is_file(queried.tasks_file)
+    if there and store.read_bytes(queried.tasks_file) == tasks:
+        return
+    if there:
+        run.log(f"Label Studio's tasks are written anew, with other addresses: {store.show(queried.tasks_file)}")
+    store.write_bytes(queried.tasks_file, tasks)
