@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from jobs.arguments import run_job
 from pipeline.config import this_run
 from pipeline.on_ray.session import ray_session
+from pipeline.progress import counted
 from pipeline.publish import required
 from pipeline.results import Embedded
 from pipeline.run import Run
@@ -23,7 +24,7 @@ def cluster_job(run: Run) -> None:
         clustered = cluster(run, embedded)
     run.save()
     print(
-        f"\n{clustered.k} clusters by {clustered.backend}\n"
+        f"\n{counted(clustered.k, 'cluster')} by {clustered.backend}\n"
         f"  {run.store.show(clustered.folder)}\nNext:\n  hacon query {this_run(run.config)} --budget B"
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import signal
 import sys
 import tempfile
@@ -56,8 +57,9 @@ def ended(name: str, work: Callable[[], int | None]) -> int:
                 raise
             place = error.filename or tempfile.gettempdir()
             return _say(name, f"The disk of '{place}' is full; free some space there, or set TMPDIR.", 2)
-    except BrokenPipeError:  # of the sentence
-        _closed()
+    except BrokenPipeError:  # of the sentence, or of something else
+        if not _closed():
+            raise
         return 128 + signal.SIGPIPE
     return code or 0
 
@@ -71,11 +73,11 @@ def _closed() -> bool:
     """Whether nobody reads our output any longer. If so it goes nowhere, so that Python's last flush is silent."""
     closed = False
     for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except BrokenPipeError:
-            closed = True
-            with suppress(OSError):
+        with suppress(OSError, ValueError):  # no file of the system, as in a test
+            watched = select.poll()
+            watched.register(stream.fileno(), select.POLLOUT)
+            if any(event & select.POLLERR for _, event in watched.poll(0)):
+                closed = True
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nowhere, stream.fileno())
                 os.close(nowhere)

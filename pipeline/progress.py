@@ -20,6 +20,11 @@ def silent(_: str) -> None:
     """In place of ``say`` where nothing is to be said."""
 
 
+def counted(number: int, thing: str) -> str:
+    """Such as "1 image" or "2 images"."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """Seconds as a person says them: "40 s", "3.5 min", "2.1 h"."""
     if seconds < 100:

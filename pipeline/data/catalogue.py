@@ -19,6 +19,7 @@ from pipeline.data.labels import labels_from_csv, labels_from_folders, number_la
 from pipeline.data.npz import NpzContent, open_npz
 from pipeline.data.sources import CHANNELS, ArraySource, Source
 from pipeline.errors import InputError
+from pipeline.progress import counted
 from pipeline.storage import Location, open_source
 
 SMALLEST = 8
@@ -162,7 +163,7 @@ def _folder(path: str, config: IngestConfig) -> Source:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(others.items()))
         notes.append(f"files that are no images to us are left aside: {kinds}")
     if missing:
-        notes.append(f"{missing} of {listing.num_rows} images have no label")
+        notes.append(f"{missing} of {counted(listing.num_rows, 'image')} {'has' if missing == 1 else 'have'} no label")
     return FolderSource(
         location,
         listing,

@@ -18,6 +18,7 @@ from pipeline.artifacts import Int64
 from pipeline.data.decode import SUFFIXES, UnreadableImageError, decode, is_grey
 from pipeline.data.sources import Decoded, Shape
 from pipeline.errors import InputError
+from pipeline.progress import counted
 from pipeline.storage import Location
 
 UNREAD = frozenset({".dcm", ".dicom", ".nii", ".gz", ".webp", ".gif", ".jp2", ".heic", ".svs", ".zip", ".csv", ".txt"})
@@ -126,7 +127,7 @@ class FolderSource:
         keys = self.keys("train", self._spread(_SIGHT_SAMPLE))
         if not any(self.location.is_file(key) for key in keys):
             raise InputError(
-                f"'{self.location.uri}' was listed with {self.listing.num_rows} images, and on the machine "
+                f"'{self.location.uri}' was listed with {counted(self.listing.num_rows, 'image')}, and on the machine "
                 f"'{socket.gethostname()}' they are not there; mount it on every node, then start the job again."
             )
 

@@ -13,6 +13,7 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
+from pipeline.progress import counted
 
 Numbers = NDArray[np.int32]
 _SEPARATORS = ",;\t"
@@ -64,8 +65,8 @@ def labels_from_csv(
         first = next(iter(label_of), "nothing")
         _, columns = _header(data, name, {key_column, label_column})
         raise InputError(
-            f"Not one of the {len(keys)} images (such as '{keys[0]}') is labelled by column '{key_column}' of '{name}' "
-            f"(such as '{first}'); choose another --key-column: {', '.join(columns)}."
+            f"Not one of the {counted(len(keys), 'image')} (such as '{keys[0]}') is labelled by column "
+            f"'{key_column}' of '{name}' (such as '{first}'); choose another --key-column: {', '.join(columns)}."
         )
     return names
 

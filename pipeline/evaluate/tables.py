@@ -11,6 +11,7 @@ from pipeline.evaluate.paper import ANNOTATION_SAVED
 from pipeline.evaluate.spec import RANDOM_COVERED, TrialSpec
 from pipeline.evaluate.statistics import Saved, annotation_saved, difference_interval
 from pipeline.evaluate.trial import TrialResult
+from pipeline.progress import counted
 
 _VARIANTS = [each.name for each in fields(TrialSpec) if each.name not in ("strategy", "budget", "seed", "uniform")]
 """The settings in which rows of one strategy may differ."""
@@ -172,7 +173,7 @@ def _text(cell: Cell, best: bool, usual: int) -> str:
         if not cell.complete:
             ours += f" ({found.n} of {cell.trials})"
     if cell.trials < usual:
-        ours += f" ({cell.trials} trials)"
+        ours += f" ({counted(cell.trials, 'trial')})"
     if cell.queries < cell.trials:
         ours += f" ({cell.queries} {'query' if cell.queries == 1 else 'queries'})"
     if cell.paper is None:
@@ -188,7 +189,8 @@ def _notes(of: Sequence[Cell]) -> list[str]:
     trials = sorted({cell.trials for cell in of})
     count = str(trials[0]) if len(trials) == 1 else f"{trials[0]} to {trials[-1]}"
     notes = [
-        f"Mean ± standard deviation [95% bootstrap interval of the mean] of {count} trial(s); bold: the best mean of "
+        f"Mean ± standard deviation [95% bootstrap interval of the mean] of {count} "
+        f"{'trial' if count == '1' else 'trials'}; bold: the best mean of "
         "its column, rows with and without Unif. apart, but for orders that are oracles themselves."
     ]
     if any(cell.found is None for cell in of):

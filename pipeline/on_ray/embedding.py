@@ -16,7 +16,7 @@ from pipeline.artifacts import Float32, Int64, PoolManifest, embedding_schema, f
 from pipeline.machine import cores
 from pipeline.on_ray.follow import follow
 from pipeline.on_ray.session import gpus, only_this_machine
-from pipeline.progress import Progress
+from pipeline.progress import Progress, counted
 from pipeline.results import Embedded, Trained
 from pipeline.run import Run
 from pipeline.storage import Location
@@ -33,7 +33,7 @@ def embed_pool(run: Run, pool: PoolManifest, trained: Trained, files: str) -> Em
     """Write the features of every image of the pool below ``files``."""
     config, store, say = run.config, run.store, run.log
     workers = min(config.workers, gpus()) or 1
-    say(f"embed {pool.size} images on {f'{workers} GPU(s)' if gpus() else 'the CPU'}")
+    say(f"embed {counted(pool.size, 'image')} on {counted(workers, 'GPU') if gpus() else 'the CPU'}")
     source, columns = pool.files.images("train"), ["sample_id", "image"]
     shape = (pool.height, pool.width, pool.channels)
     embedder = (store, trained.weights_file, trained.arch, shape, config.deterministic)

@@ -24,10 +24,8 @@ def bad_input(error: BaseException) -> InputError | None:
     """The InputError that caused a failure, or None."""
     chain: list[BaseException | None] = [error]
     for each in chain:
-        if type(each) in (
-            InputError,
-            StoreError,
-        ):  # not Ray's wrapper of one, whose message is a traceback
+        # Not Ray's wrapper of one, whose message is a traceback.
+        if isinstance(each, InputError) and type(each) in (InputError, StoreError):
             return each
         if each is not None:
             # Ray's causes, Python's, and those of Ray Train's workers.

@@ -25,7 +25,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from pipeline.errors import InputError
 from pipeline.home import ray_folder, settle_home
 from pipeline.machine import cores
-from pipeline.progress import silent
+from pipeline.progress import counted, silent
 from pipeline.storage import Location
 
 AUTOSCALED_GPUS = "autoscaled_gpus"
@@ -130,11 +130,9 @@ def _joined(address: str) -> dict[str, Any]:
         )
     if address == "auto":
         try:
-            address = ray._private.services.canonicalize_bootstrap_address(address)
-        except ConnectionError:
-            address = None
-        if address is None:
-            raise InputError(f"RAY_ADDRESS='auto', and no Ray runs on this machine; {remedy}.")
+            address = str(ray._private.services.canonicalize_bootstrap_address_or_die(address))
+        except ConnectionError as error:  # there is none, or there are several
+            raise InputError(f"RAY_ADDRESS='auto' does not say which Ray ({str(error)[:200]}); {remedy}.") from None
     client = address.startswith("ray://")
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit() or "/" in host:
@@ -174,7 +172,7 @@ def _check_seen_everywhere(store: Location, say: Callable[[str], None]) -> None:
     blind = [node["NodeManagerHostname"] for node, sees in zip(nodes, seen, strict=True) if not sees]
     if blind:
         raise InputError(
-            f"The store '{store.show()}' is a directory that {len(blind)} of {len(nodes)} nodes do not see "
+            f"The store '{store.show()}' is a directory that {len(blind)} of {counted(len(nodes), 'node')} do not see "
             f"('{blind[0]}' is one); give one on S3 with --store s3://BUCKET/PREFIX, or a folder that all nodes mount."
         )
 
@@ -234,4 +232,5 @@ def only_this_machine() -> bool:
 def _resources() -> str:
     have = ray.cluster_resources()
     nodes = len(ray.nodes())
-    return f"{nodes} node(s), {int(have.get('CPU', 0))} CPUs, {int(have.get('GPU', 0))} GPUs"
+    units = [counted(int(have.get(kind, 0)), kind) for kind in ("CPU", "GPU")]
+    return ", ".join([counted(nodes, "node"), *units])

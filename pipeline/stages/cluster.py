@@ -14,6 +14,7 @@ from pipeline.machine import free_memory
 from pipeline.on_ray.embeddings import all_features, embeddings_stream, features_in_id_order
 from pipeline.on_ray.session import gpus
 from pipeline.on_ray.tasks import where_the_gpu_is
+from pipeline.progress import counted
 from pipeline.publish import Stage, stage_of
 from pipeline.results import Clustered, Embedded
 from pipeline.run import Run
@@ -37,7 +38,7 @@ def clusters_for(config: RunConfig, size: int) -> int:
             raise InputError("The number of clusters follows from the budget; give --budget, or --set cluster.k=30.")
         k = default_k(config.query.budget)
     if not 1 <= k <= size:
-        raise InputError(f"cluster.k is {k}, and the pool has {size} images; choose 1 to {size}.")
+        raise InputError(f"cluster.k is {k}, and the pool has {counted(size, 'image')}; choose 1 to {size}.")
     return k
 
 
@@ -57,7 +58,7 @@ def cluster(run: Run, embedded: Embedded) -> Clustered:
         on_gpu = gpus() > 0 and config.cluster.backend != "sklearn"
         arguments = (run.store, embedded, config.cluster, k, config.seed, files)
         done = where_the_gpu_is(_cluster, *arguments, gpu=on_gpu)
-        run.log(f"{k} clusters by {done.backend}: {done.reason}")
+        run.log(f"{counted(k, 'cluster')} by {done.backend}: {done.reason}")
         return done
 
     return stage.run(work, run.log)

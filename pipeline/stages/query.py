@@ -16,6 +16,7 @@ from pipeline.data.pool import PoolReader
 from pipeline.errors import InputError
 from pipeline.on_ray.embeddings import all_features
 from pipeline.on_ray.session import ray_session
+from pipeline.progress import counted
 from pipeline.publish import stage_of
 from pipeline.results import Clustered, Embedded, Queried, Trained
 from pipeline.run import Run
@@ -53,7 +54,9 @@ def check_query(config: RunConfig, size: int | None = None) -> None:
             "leave it out."
         )
     if size is not None and budget > size:
-        raise InputError(f"The budget is {budget}, and the pool has only {size} images; choose at most {size}.")
+        raise InputError(
+            f"The budget is {budget}, and the pool has only {counted(size, 'image')}; choose at most {size}."
+        )
     temperatures = config.pretrain.confidence_temperatures
     if matching_temperature(config.query.temperature, temperatures) is None:
         have = ", ".join(map(str, temperatures))
