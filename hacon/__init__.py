@@ -5,12 +5,16 @@ ways to choose, and ``strategy`` is the decorator that adds one of your own: a f
 docs/guide.md and docs/strategies.md describe them.
 """
 
+import runpy
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hacon.ordering import order, strategies
-from pipeline import __version__
-from pipeline.select import PoolView
-from pipeline.select import register as strategy
+runpy.run_path(str(Path(__file__).resolve().parents[1] / "pipeline" / "pinned.py"), run_name="pinned")
+
+from hacon.ordering import order, strategies  # noqa: E402
+from pipeline import __version__  # noqa: E402
+from pipeline.select import PoolView  # noqa: E402
+from pipeline.select import register as strategy  # noqa: E402
 
 if TYPE_CHECKING:
     from hacon.selecting import Query, select

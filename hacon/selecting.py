@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pipeline.artifacts import Int64, Uint8
 from pipeline.config import check, override, settled, to_dict
+from pipeline.home import settle_home
 from pipeline.presets import preset as preset_of
 from pipeline.progress import silent
 from pipeline.run import ARRAYS, Run
@@ -99,6 +100,8 @@ def select(
     name = run or f"python-{_digest(to_dict(replace(config, store='', workers=1)))}"
     config = replace(config, run=name)
     check(config)
+    if (moved := settle_home()) is not None:
+        (log or silent)(moved)
     from pipeline.stages.select import select as run_all  # Ray: five seconds
 
     done = run_all(Run(config, place, log or silent))

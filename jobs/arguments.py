@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import yaml
 
+from jobs.ending import ended
 from pipeline.config import RunConfig, check, override, settled, to_dict
 from pipeline.errors import InputError
+from pipeline.home import settle_home
 from pipeline.presets import PRESETS, preset
 from pipeline.progress import say
 from pipeline.run import Run, saved_config
@@ -230,23 +231,31 @@ def check_taken_as_it_is(run: Run) -> None:
 
 
 def run_job(name: str, job: Job, argv: Sequence[str] | None, **instead: Job) -> int:
-    """Parse, configure, run. Returns the exit code: after a sentence, 2 for bad input and 130 for Ctrl-C.
+    """Parse, configure, run. Returns the exit code of ``ending.ended``.
 
     Args:
         instead: switch -> the job that it selects.
     """
-    try:
-        arguments = vars(parser(name).parse_args(argv))
-        config, store = configure(arguments)
+
+    def work() -> None:
+        arguments, config, store = settled_arguments(name, argv)
         chosen = next((other for switch, other in instead.items() if switch in arguments), job)
         chosen(Run(config, store, say))
-    except InputError as error:
-        print(f"hacon {name}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"hacon {name}: interrupted; the same command goes on from what is done.", file=sys.stderr)
-        return 130
-    return 0
+
+    return ended(f"hacon {name}", work)
+
+
+def settled_arguments(name: str, argv: Sequence[str] | None) -> tuple[dict[str, Any], RunConfig, Location]:
+    """The arguments of a job and what they mean, on a machine whose HOME takes caches. Loads no job and no Ray.
+
+    Raises:
+        InputError: as ``configure``; a flag that there is not.
+    """
+    arguments = vars(parser(name).parse_args(argv))
+    config, store = configure(arguments)
+    if (moved := settle_home()) is not None:
+        say(moved)
+    return arguments, config, store
 
 
 def _split(item: str) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from jobs.arguments import check_taken_as_it_is, run_job
 from pipeline.config import this_run
 from pipeline.evaluate.files import FAILED
+from pipeline.progress import counted
 from pipeline.run import Run
 from pipeline.stages.benchmark import ROWS, benchmark
 
@@ -22,7 +23,7 @@ def benchmark_job(run: Run) -> None:
     run.save_group("benchmark")
     failures = f"\n  {len(found.failed)} failed  {run.store.show(f'{found.folder}/{FAILED}')}" if found.failed else ""
     print(
-        f"\n{found.trials} trials\n"
+        f"\n{counted(found.trials, 'trial')}\n"
         f"  the tables  {run.store.show(f'{found.folder}')}/auc.md, covered.md, saved.md, pairs.md, ...\n"
         f"  the figures {run.store.show(f'{found.folder}/figures')}\n"
         f"  every trial {run.store.show(f'{found.folder}/{ROWS}')}{failures}\n"

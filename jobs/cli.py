@@ -6,7 +6,8 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from jobs.arguments import JOBS, parser
+from jobs.arguments import JOBS, UPKEEP, parser, settled_arguments
+from jobs.ending import ended
 from pipeline import __version__
 
 
@@ -29,6 +30,11 @@ def usage() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    name = f"hacon {arguments[0]}" if arguments and arguments[0] in JOBS else "hacon"
+    return ended(name, lambda: _main(arguments))
+
+
+def _main(arguments: list[str]) -> int:
     if arguments[:1] == ["--version"]:
         print(f"hacon {__version__}")
         return 0
@@ -41,7 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if {"-h", "--help"} & set(arguments[1:]):
         parser(arguments[0]).print_help()
         return 0
-    # Imported only now, so that help answers at once.
+    if arguments[0] not in UPKEEP:
+        settled_arguments(arguments[0], arguments[1:])
+    # Imported only now, so that help, and words about bad arguments, come at once.
     job = importlib.import_module(f"jobs.{arguments[0]}")
     code: int = job.main(arguments[1:])
     return code

@@ -9,6 +9,7 @@ from jobs.arguments import run_job
 from pipeline.config import this_run
 from pipeline.on_ray.session import ray_session
 from pipeline.plan import compared_of
+from pipeline.progress import counted
 from pipeline.run import Run
 from pipeline.stages.cluster import check_backend, cluster, clusters_for
 
@@ -22,7 +23,7 @@ def cluster_job(run: Run) -> None:
         clustered = cluster(run, embedded)
     run.save()
     print(
-        f"\n{clustered.k} clusters by {clustered.backend}\n"
+        f"\n{counted(clustered.k, 'cluster')} by {clustered.backend}\n"
         f"  {run.store.show(clustered.folder)}\nNext:\n  hacon query {this_run(run.config)} --budget B"
     )
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from jobs.arguments import check_taken_as_it_is, run_job
 from pipeline.config import this_run
 from pipeline.evaluate.files import FAILED
+from pipeline.progress import counted
 from pipeline.run import Run
 from pipeline.stages.cycles import TABLE, cycles
 
@@ -22,7 +23,7 @@ def cycles_job(run: Run) -> None:
     run.save_group("cycles")
     failures = f"\n  {len(found.failed)} failed  {run.store.show(f'{found.folder}/{FAILED}')}" if found.failed else ""
     print(
-        f"\n{found.trials} curves\n"
+        f"\n{counted(found.trials, 'curve')}\n"
         f"  the tables  {run.store.show(found.folder)}/curves.md, correlation.md\n"
         f"  every curve {run.store.show(f'{found.folder}/{TABLE}')}{failures}\n"
         f"Next:\n  hacon report --paper {this_run(run.config)}"

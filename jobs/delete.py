@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from jobs.upkeep import run_upkeep, size_in_words
 from pipeline.errors import InputError
+from pipeline.progress import counted
 from pipeline.runs import removal_of, remove
 from pipeline.storage import Location
 
@@ -19,7 +20,7 @@ def delete(arguments: argparse.Namespace, store: Location) -> None:
         InputError: no such run; nobody to ask.
     """
     removal = removal_of(store, arguments.run)
-    print(f"Run '{removal.run}' on '{store.show()}': {removal.files} files, {size_in_words(removal.bytes)}")
+    print(f"Run '{removal.run}' on '{store.show()}': {counted(removal.files, 'file')}, {size_in_words(removal.bytes)}")
     for folder in removal.folders:
         print(f"  goes   {store.show(folder)}")
     for folder, runs in removal.kept.items():

@@ -10,6 +10,7 @@ from pipeline.artifacts import pool_folder
 from pipeline.config import this_run
 from pipeline.data.catalogue import checked
 from pipeline.on_ray.session import ray_session
+from pipeline.progress import counted
 from pipeline.run import Run
 from pipeline.stages.ingest import ingest
 
@@ -21,8 +22,8 @@ def ingest_job(run: Run) -> None:
         pool = ingest(run)
     run.save()
     print(
-        f"\nPool {pool.name}: {pool.size} images, "
-        f"{pool.duplicates} duplicates and {pool.rejected} unreadable left out\n"
+        f"\nPool {pool.name}: {counted(pool.size, 'image')}, "
+        f"{counted(pool.duplicates, 'duplicate')} and {pool.rejected} unreadable left out\n"
         f"  {run.store.show(pool_folder(pool.name))}\nNext:\n  hacon pretrain {this_run(run.config)}"
     )
 

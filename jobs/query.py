@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from jobs.arguments import run_job
 from pipeline.config import this_run
 from pipeline.plan import compared_of, trained_of
+from pipeline.progress import counted
 from pipeline.publish import required
 from pipeline.results import Clustered
 from pipeline.run import Run
@@ -22,7 +23,7 @@ def query_job(run: Run) -> None:
     queried = query(run, ingested(run), *stages)
     run.save()
     print(
-        f"\n{queried.budget} images to label first, {queried.order}\n"
+        f"\n{counted(queried.budget, 'image')} to label first, {queried.order}\n"
         f"  {run.store.show(queried.query_file)}\nNext:\n  hacon report {this_run(run.config)}"
     )
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from jobs.upkeep import run_upkeep, size_in_words
+from pipeline.config import RunConfig, store_flag
 from pipeline.runs import list_runs
 from pipeline.storage import Location
 
@@ -34,7 +35,8 @@ def runs(arguments: argparse.Namespace, store: Location) -> None:
         for run in found
     ]
     if not rows:
-        print(f"There is no run on '{store.show()}'; first: hacon select --pool SOURCE --budget B")
+        flag = store_flag(RunConfig(store=arguments.store))
+        print(f"There is no run on '{store.show()}'; first: hacon select --pool SOURCE --budget B{flag}")
         return
     widths = [max(map(len, column)) for column in zip(_COLUMNS, *rows, strict=True)]
     for row in (_COLUMNS, *rows):

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from jobs.arguments import run_job
+from pipeline.progress import counted
 from pipeline.run import Run, next_command
 from pipeline.select import strategy
 from pipeline.stages.select import select
@@ -21,7 +22,7 @@ def select_job(run: Run) -> None:
     goes_on = strategy(done.queried.order).nests
     words = "To go on labelling where this query ends:" if goes_on else "For a query of twice the size, chosen anew:"
     print(
-        f"\n{config.query.budget} of {done.pool.size} images to label first:\n"
+        f"\n{config.query.budget} of {counted(done.pool.size, 'image')} to label first:\n"
         f"  the query     {show(done.queried.query_file)}\n"
         f"  Label Studio  {show(done.queried.tasks_file)}\n"
         f"  the report    {show(done.reported.page_file)}\n"

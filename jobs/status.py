@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from jobs.upkeep import run_upkeep, size_in_words
+from pipeline.progress import counted
 from pipeline.runs import RunState, StageState, run_state
 from pipeline.storage import Location
 
@@ -30,7 +31,7 @@ def _facts(run: RunState) -> str:
     facts = [
         "finished" if run.state == "finished" else f"not finished: {run.state} is not done",
         f"pool {run.pool}" if run.pool else "",
-        f"{run.images} images" if run.images is not None else "",
+        f"{counted(run.images, 'image')}" if run.images is not None else "",
         f"a query of {run.budget} by {run.order}" if run.budget is not None else "",
         size_in_words(run.bytes),
     ]

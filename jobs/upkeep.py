@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 
 from jobs.arguments import parser
-from pipeline.errors import InputError
+from jobs.ending import ended
 from pipeline.storage import Location, open_source
 
 
 def run_upkeep(name: str, work: Callable[[argparse.Namespace, Location], None], argv: Sequence[str] | None) -> int:
-    """Parse and call ``work``. Returns the exit code: 2 after bad input, with a sentence. A bug raises."""
-    try:
+    """Parse and call ``work``. Returns the exit code of ``ending.ended``."""
+
+    def look() -> None:
         arguments = parser(name).parse_args(argv)
         work(arguments, open_source(arguments.store))
-    except InputError as error:
-        print(f"hacon {name}: {error}", file=sys.stderr)
-        return 2
-    return 0
+
+    return ended(f"hacon {name}", look)
 
 
 def size_in_words(count: int) -> str:

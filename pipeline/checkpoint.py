@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -26,7 +27,13 @@ class Checkpoint:
     def save(self, path: str | Path) -> None:
         """Write one safetensors file; the facts are in its header."""
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors.items()}
-        save_file(tensors, path, metadata={"facts": json.dumps(self.facts)})
+        try:
+            save_file(tensors, path, metadata={"facts": json.dumps(self.facts)})
+        except SafetensorError as error:
+            number = re.search(r"\(os error (\d+)\)", str(error))
+            if number is None:
+                raise
+            raise OSError(int(number[1]), str(error)) from None
 
     @classmethod
     def load(cls, path: str | Path) -> Checkpoint:

@@ -16,6 +16,7 @@ import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from shlex import quote
 from typing import Any, Literal, TypeVar
 
 from pipeline.errors import InputError, did_you_mean
@@ -196,7 +197,7 @@ class QueryConfig:
     """The temperature of the confidence to select by: one of those in its table (docs/method.md, decision 2)."""
     max_budget: int | None = setting(None, "query", within=COUNT)
     """Rank this many images. None: the whole pool; for an order on features (coreset, ...) the query alone."""
-    image_prefix: str | None = setting(None, "query")
+    image_prefix: str | None = setting(None, no="how a task names an image; the tasks are written anew")
     """Prefix of a key in the addresses of Label Studio's tasks, or an address with ``{key}`` in it. None: the folder
     of ``ingest.source``, which only S3 makes an address."""
 
@@ -291,6 +292,8 @@ class RunConfig:
     seed: int = setting(0, "pretrain", "cluster", "query", within=SEED)
     workers: int = setting(1, no="how fast training is", within=COUNT)
     """Training workers. Affects speed only."""
+    deterministic: bool = setting(False, no="rounding alone, as for any number of workers")
+    """Train and embed on one thread a worker: the same query on any number of CPU cores, in more time."""
     reuse: str | None = setting(None, no="whose results are taken over, where settings agree")
     """Another run. Its finished stages are taken over if their settings are the same."""
     ingest: IngestConfig = field(default_factory=IngestConfig)
@@ -364,13 +367,13 @@ def override(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
 
 
 def store_flag(config: RunConfig) -> str:
-    """The --store flag of a command for this run; empty for the default store."""
-    return "" if config.store == RunConfig.store else f" --store {config.store}"
+    """The --store flag of a command for this run, quoted for a shell; empty for the default store."""
+    return "" if config.store == RunConfig.store else f" --store {quote(config.store)}"
 
 
 def this_run(config: RunConfig) -> str:
-    """The flags of a command for this run."""
-    return f"--run {config.run}{store_flag(config)}"
+    """The flags of a command for this run, quoted for a shell."""
+    return f"--run {quote(config.run)}{store_flag(config)}"
 
 
 def valid_keys() -> list[str]:

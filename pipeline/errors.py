@@ -14,6 +14,10 @@ class InputError(Exception):
     """
 
 
+class StoreError(InputError):
+    """The store takes nothing more: full, over a quota, or read-only meanwhile. What was begun there stays begun."""
+
+
 def did_you_mean(name: str, known: Iterable[str], otherwise: str = "", *, cutoff: float = 0.6) -> str:
     """The second half of a sentence about a name that is not known: the closest known one, or ``otherwise``."""
     known = list(known)

@@ -24,6 +24,11 @@ def silent(_: str) -> None:
     """In place of ``say`` where nothing is to be said."""
 
 
+def counted(number: int, thing: str) -> str:
+    """Such as "1 image" or "2 images"."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 def tell(done: int, total: int) -> None:
     """For long work that can tell: so many steps of so many are done. It is heard inside ``watched``, if at all."""
     listen = _LISTENER.get()

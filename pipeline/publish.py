@@ -14,17 +14,25 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from shlex import quote
 from typing import Any, Generic, TypeVar
 
 from pipeline.artifacts import fingerprint
-from pipeline.config import decisive, store_flag, this_run
-from pipeline.errors import InputError
+from pipeline.config import RunConfig, decisive, settings_of, store_flag, this_run
+from pipeline.errors import InputError, StoreError
 from pipeline.results import Published
 from pipeline.run import Run, run_folder
 from pipeline.storage import Location
 
 Result = TypeVar("Result", bound=Published)
 
+_IN_WORDS = {
+    "source_state": "other files: since then some were added, removed, written anew or touched (their names, sizes and "
+    "times are compared)"
+}
+"""A claimed key whose values say nothing to a person -> what it means that they differ."""
+_UNDECIDED = frozenset(key for key, _, metadata in settings_of(RunConfig()) if not metadata["decides"])
+"""Settings that decide no result. Older versions claimed some of them."""
 _FINGERPRINT = re.compile("[0-9a-f]{64}")
 
 
@@ -71,6 +79,8 @@ class Stage(Generic[Result]):
         try:
             made = replace(work(files), folder=self.folder, files=files, fingerprint=self.fingerprint)
             published = self._publish(replace(made, seconds=round(time.perf_counter() - began, 2)), say)
+        except StoreError:
+            raise  # the settings were right: a checkpoint of them may lie there
         except InputError:
             # If no other job has begun, free the claim: the corrected settings must be accepted.
             if first and not self._of_others(files):
@@ -127,11 +137,12 @@ def claim(store: Location, folder: str, settings: Mapping[str, Any], remedy: str
     if store.put_if_absent(f"{folder}/settings.json", dict(settings)):
         return True
     before = store.read_json(f"{folder}/settings.json")
-    for key in sorted({*before, *settings}):
+    for key in sorted({*before, *settings} - _UNDECIDED):
         then, now = before.get(key), settings.get(key)
         if then != now:
             fingerprints = all(isinstance(each, str) and _FINGERPRINT.fullmatch(each) for each in (then, now))
             difference = f"another {key} than this" if fingerprints else f"{key}={then}, now it is {now}"
+            difference = _IN_WORDS.get(key, difference)
             raise InputError(f"'{store.show(folder)}' was begun with {difference}; {remedy}")
     return False
 
@@ -151,7 +162,8 @@ def stage_of(
         run.folder(kind.stage),
         kind,
         {**decisive(config, kind.decided_by or kind.job), **inputs},
-        remedy or f"start a new run that takes over what it can: --run NEW --from {config.run}{store_flag(config)}",
+        remedy
+        or f"start a new run that takes over what it can: --run NEW --from {quote(config.run)}{store_flag(config)}",
         reuse=run_folder(config.reuse, kind.stage) if reusable and config.reuse is not None else None,
     )
 
@@ -172,7 +184,7 @@ def required(run: Run, kind: type[Result]) -> Result:
     result = finished(run.store, run.folder(kind.stage), kind)
     if result is None:
         # A single job takes over only its own stage.
-        job, taken = (kind.job, "") if config.reuse is None else ("select", f" --from {config.reuse}")
+        job, taken = (kind.job, "") if config.reuse is None else ("select", f" --from {quote(config.reuse)}")
         raise InputError(
             f"Run '{config.run}' has no finished {kind.stage} on '{run.store.show()}'; "
             f"first: hacon {job}{taken} {this_run(config)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from shlex import quote
 from typing import Any
 
 from pipeline.config import RunConfig, store_flag, to_dict
@@ -57,5 +58,5 @@ def next_command(config: RunConfig, size: int, k: int) -> str:
         size: images in the pool; k: clusters of this run.
     """
     budget = min(2 * config.query.budget, size)
-    more = f"--run {config.run}-more --budget {budget} --set cluster.k={k}"
-    return f"hacon select --from {config.run} {more}{store_flag(config)}"
+    more = f"--run {quote(f'{config.run}-more')} --budget {budget} --set cluster.k={k}"
+    return f"hacon select --from {quote(config.run)} {more}{store_flag(config)}"

@@ -37,7 +37,7 @@ from botocore.exceptions import (
     ProfileNotFound,
 )
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, StoreError
 
 _NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError, ProfileNotFound, CredentialRetrievalError)
 _GROUP_BYTES = 8 << 20
@@ -55,6 +55,12 @@ _NOT_OF_THE_FILE = (
     *("TooManyRequests", "NoSuchBucket", "PermanentRedirect", "AuthorizationHeaderMalformed"),
 )
 """S3's errors below 500 that say nothing about the one object."""
+_FULL = {
+    errno.ENOSPC: "is full; free some space there",
+    errno.EDQUOT: "is over its quota; free some space there or have the quota raised",
+    errno.EROFS: "can only be read by now; have it mounted for writing again",
+}
+"""Error of a write -> what is the matter, and the remedy."""
 _CONFLICT_SECONDS = 0.1
 """Between two tries where S3 says that another conditional put of the same key is under way."""
 
@@ -269,14 +275,18 @@ class Location:
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
-        """A local path for who can only write to one; what is there after the block appears whole or not at all."""
+        """A local path for who can only write to one; what is there after the block appears whole or not at all.
+
+        Raises:
+            StoreError: there is no room.
+        """
         if self.is_s3:
-            with tempfile.TemporaryDirectory() as folder:
+            with _told(f"temporary folder '{tempfile.gettempdir()}'"), tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "file"
                 yield path
                 pafs.copy_files(str(path), self.path(name), pafs.LocalFileSystem(), self.filesystem)
             return
-        with _temporary_beside(self.path(name)) as path:
+        with _told(f"store '{self.show()}'"), _temporary_beside(self.path(name)) as path:
             yield path
             _flush(path)
             os.replace(path, self.path(name))
@@ -315,7 +325,7 @@ class Location:
         data = _json_bytes(value)
         if self.is_s3:
             return _s3_put_if_absent(*self.path(name).partition("/")[::2], data)
-        with _temporary_beside(self.path(name)) as path:
+        with _told(f"store '{self.show()}'"), _temporary_beside(self.path(name)) as path:
             path.write_bytes(data)
             _flush(path)
             try:
@@ -327,7 +337,8 @@ class Location:
     def make_folder(self, name: str) -> None:
         """Create a folder where the file system has such things."""
         if not self.is_s3:
-            os.makedirs(self.path(name), exist_ok=True)
+            with _told(f"store '{self.show()}'"):
+                os.makedirs(self.path(name), exist_ok=True)
 
     def delete_file(self, name: str) -> None:
         """Delete a file; fine if there is none."""
@@ -534,6 +545,17 @@ def _temporary_beside(path: str) -> Iterator[Path]:
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _told(place: str) -> Iterator[None]:
+    """A full disk as a sentence that begins with ``place``."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise StoreError(f"The {place} {_FULL[error.errno]}; the same command goes on from there.") from None
 
 
 def _flush(path: Path) -> None:

@@ -14,6 +14,7 @@ from pipeline.ahead import map_ahead
 from pipeline.artifacts import Float32, Float64, Int64
 from pipeline.errors import InputError
 from pipeline.machine import cores
+from pipeline.progress import counted
 
 Chunks = Callable[[], Iterable[Float32]]
 """Called once a pass over the features: (n, D) float32 chunks, always the same rows in the same order."""
@@ -44,7 +45,9 @@ def check_k(k: int, n: int) -> None:
     if k < 1:
         raise InputError(f"cluster.k is at least 1, not {k}.")
     if k > n:
-        raise InputError(f"cluster.k={k} is more than the pool's {n} samples; lower cluster.k to {n} or less.")
+        raise InputError(
+            f"cluster.k={k} is more than the pool's {counted(n, 'sample')}; lower cluster.k to {n} or less."
+        )
 
 
 def assign(chunks: Chunks, centroids: Float32) -> Assignment:
@@ -155,7 +158,7 @@ def _fill_empty(chunks: Chunks, found: Assignment) -> Assignment:
         if squared[farthest] == 0:
             # Every row lies on a centroid, so the clusters in use are the distinct rows.
             raise InputError(
-                f"The pool has only {k - empty.size} distinct feature vectors for cluster.k={k} clusters; "
+                f"The pool has only {counted(k - empty.size, 'distinct feature vector')} for cluster.k={k}; "
                 f"lower cluster.k to {k - empty.size} or less."
             )
         centroids[empty[0]] = _row(chunks, farthest)

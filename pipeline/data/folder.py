@@ -18,6 +18,7 @@ from pipeline.artifacts import Int64
 from pipeline.data.decode import PAGED_SUFFIXES, UnreadableImageError, decode, is_grey, pages
 from pipeline.data.sources import Decoded, Shape
 from pipeline.errors import InputError
+from pipeline.progress import counted
 from pipeline.storage import GONE, Location
 
 _GREY_SAMPLE = 64
@@ -130,7 +131,7 @@ class FolderSource:
         keys = self.keys("train", self._spread(_SIGHT_SAMPLE))
         if not any(self._sees(key) for key in keys):
             raise InputError(
-                f"'{self.location.uri}' was listed with {self.listing.num_rows} images, and on the machine "
+                f"'{self.location.uri}' was listed with {counted(self.listing.num_rows, 'image')}, and on the machine "
                 f"'{socket.gethostname()}' they are not there; mount it on every node, then start the job again."
             )
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.data.decode import SUFFIXES
 from pipeline.errors import InputError
+from pipeline.progress import counted
 
 Numbers = NDArray[np.int32]
 Names = list[str | None]
@@ -124,8 +125,8 @@ def labels_from_tables(
                 f"--label-column: {', '.join(columns)}."
             )
         raise InputError(
-            f"Not one of the {len(keys)} images (such as '{keys[0]}') is labelled by column '{key_column}' of "
-            f"'{row.table}' (such as '{row.written}'); choose another --key-column: {', '.join(columns)}."
+            f"Not one of the {counted(len(keys), 'image')} (such as '{keys[0]}') is labelled by column "
+            f"'{key_column}' of '{row.table}' (such as '{row.written}'); choose another --key-column: {', '.join(columns)}."
         )
     return names
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.artifacts import Uint8
 from pipeline.errors import InputError
+from pipeline.progress import counted
 from pipeline.storage import Location
 
 SPLITS = ("train", "val", "test")
@@ -105,7 +106,9 @@ def _labels(stream: IO[bytes], key: str, shown: str, images: int) -> NDArray[Any
     except ValueError as error:
         raise InputError(f"'{key}' of '{shown}' cannot be read ({error}); save plain numbers.") from None
     if len(labels) != images:
-        raise InputError(f"'{key}' of '{shown}' has {len(labels)} rows for {images} images; make them match.")
+        raise InputError(
+            f"'{key}' of '{shown}' has {counted(len(labels), 'row')} for {counted(images, 'image')}; make them match."
+        )
     return labels
 
 

@@ -16,6 +16,7 @@ from pipeline.errors import InputError, did_you_mean
 from pipeline.evaluate.cycles import CycleSpec
 from pipeline.evaluate.spec import PUBLISHED, RANDOM_COVERED, TrialSpec, grid
 from pipeline.plan import trains
+from pipeline.progress import counted
 from pipeline.select import STRATEGIES, find, strategy
 from pipeline.storage import Location
 
@@ -115,7 +116,9 @@ def published_orders(settings: TrialsConfig, pool: PoolManifest) -> dict[str, In
         ) from None
     found = {PUBLISHED + name: array.astype(np.int64) for name, array in arrays.items() if _is_order(array, pool.size)}
     if not found:
-        raise InputError(f"'{settings.orders}' holds no order of the {pool.size} images of '{pool.name}'; check it.")
+        raise InputError(
+            f"'{settings.orders}' holds no order of the {counted(pool.size, 'image')} of '{pool.name}'; check it."
+        )
     return found
 
 
@@ -138,7 +141,9 @@ def _known(names: Sequence[str], orders: Iterable[str]) -> list[str]:
 
 def _check_size(key: str, sizes: Sequence[int], pool: PoolManifest) -> None:
     if max(sizes) > pool.size:
-        raise InputError(f"'{key}' is {max(sizes)}, and the pool has {pool.size} images; give at most {pool.size}.")
+        raise InputError(
+            f"'{key}' is {max(sizes)}, and the pool has {counted(pool.size, 'image')}; give at most {pool.size}."
+        )
 
 
 def _lacks(config: RunConfig) -> dict[str, str]:
@@ -188,5 +193,8 @@ def _temperature(config: RunConfig, settings: TrialsConfig) -> float:
 
 def _clusters(settings: TrialsConfig, pool: PoolManifest) -> int | None:
     if settings.k is not None and settings.k > pool.size:
-        raise InputError(f"There are to be {settings.k} clusters of {pool.size} images; give at most {pool.size}.")
+        raise InputError(
+            f"There are to be {counted(settings.k, 'cluster')} of {counted(pool.size, 'image')}; "
+            f"give at most {pool.size}."
+        )
     return settings.k

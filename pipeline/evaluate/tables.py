@@ -11,6 +11,7 @@ from pipeline.evaluate.paper import ANNOTATION_SAVED
 from pipeline.evaluate.spec import RANDOM_COVERED, TrialSpec
 from pipeline.evaluate.statistics import Saved, annotation_saved, difference_interval
 from pipeline.evaluate.trial import TrialResult
+from pipeline.progress import counted
 
 _VARIANTS = [
     each.name for each in fields(TrialSpec) if each.name not in ("strategy", "budget", "seed", "uniform", "part")
@@ -198,7 +199,7 @@ def _text(cell: Cell, best: bool, usual: int) -> str:
         if not cell.complete:
             ours += f" ({found.n} of {cell.trials})"
     if cell.trials < usual:
-        ours += f" ({cell.trials} trials)"
+        ours += f" ({counted(cell.trials, 'trial')})"
     if cell.short:
         ours += _SHORT
     if cell.queries < cell.trials:
@@ -216,8 +217,9 @@ def _notes(of: Sequence[Cell]) -> list[str]:
     trials = sorted({cell.trials for cell in of})
     count = str(trials[0]) if len(trials) == 1 else f"{trials[0]} to {trials[-1]}"
     notes = [
-        f"Mean ± standard deviation [95% bootstrap interval of the mean] of {count} trial(s) of one training; bold: "
-        "the best mean of its column, rows with and without Unif. apart, but for orders that are oracles themselves."
+        f"Mean ± standard deviation [95% bootstrap interval of the mean] of {count} "
+        f"{'trial' if count == '1' else 'trials'} of one training; bold: the best mean of its column, "
+        "rows with and without Unif. apart, but for orders that are oracles themselves."
     ]
     if any(cell.spread and not cell.interval for cell in of):
         notes.append("Without an interval: fewer than three different queries.")

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from pipeline.config import PretrainConfig
 from pipeline.errors import InputError
+from pipeline.progress import counted
 
 PAPER_REPEATS = {89_996: 14, 34_581: 37, 11_959: 105}
 """Table 4: PathMNIST, OrganAMNIST, BloodMNIST, by pool size."""
@@ -33,7 +34,7 @@ def fit_to_pool(config: PretrainConfig, size: int, workers: int) -> tuple[Pretra
         batch = draws // splits * splits
         if batch < 2 * splits:
             raise InputError(
-                f"A pool of {size} images is too small to pre-train with pretrain.bn_splits={splits}: "
+                f"A pool of {counted(size, 'image')} is too small to pre-train with pretrain.bn_splits={splits}: "
                 f"a split needs 2 images; add images or lower pretrain.bn_splits."
             )
         notes.append(
@@ -49,7 +50,8 @@ def fit_to_pool(config: PretrainConfig, size: int, workers: int) -> tuple[Pretra
     steps = draws // batch * config.epochs
     if steps < FEWEST_STEPS:
         notes.append(
-            f"pretrain has {steps} steps ({config.epochs} epochs of {draws // batch}), too few to learn much from: "
+            f"pretrain has {counted(steps, 'step')} ({counted(config.epochs, 'epoch')} of {draws // batch}), "
+            "too few to learn much from: "
             "the order may be no better than chance. Raise pretrain.epochs, or lower pretrain.batch_size."
         )
     return replace(config, repeats=repeats, batch_size=batch, queue_size=queue), notes
@@ -64,6 +66,6 @@ def check_splits(config: PretrainConfig, workers: int) -> None:
         )
     if workers > config.bn_splits:
         raise InputError(
-            f"{workers} workers cannot divide pretrain.bn_splits={config.bn_splits}; use at most {config.bn_splits} "
-            "workers, or more splits (which changes the result)."
+            f"{counted(workers, 'worker')} cannot divide pretrain.bn_splits={config.bn_splits}; use at most "
+            f"{config.bn_splits} workers, or more splits (which changes the result)."
         )

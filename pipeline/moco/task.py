@@ -42,3 +42,5 @@ class WorkerPlan:
     """The stage's folder on the store: the checkpoint is in it, from which any attempt goes on."""
     files: str
     """This attempt's folder, for what later stages read."""
+    deterministic: bool = False
+    """Compute on one thread: sums are then taken in one order, whatever the number of cores."""

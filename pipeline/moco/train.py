@@ -39,7 +39,7 @@ from pipeline.moco.model import MoCo
 from pipeline.moco.objective import instance_probability, moco_loss
 from pipeline.moco.step import learning_rate
 from pipeline.moco.task import PretrainTask
-from pipeline.progress import Progress
+from pipeline.progress import Progress, counted
 
 
 class Pixels(Protocol):
@@ -65,7 +65,7 @@ def pretrain(task: PretrainTask, pixels: Pixels, context: Context) -> Checkpoint
         The final state, the same on every worker.
     """
     training = Pretraining(task, context.device)
-    context.say(f"pretrain on {dist.world_size()} worker(s), {context.device}, {training.precision_reason}")
+    context.say(f"pretrain on {counted(dist.world_size(), 'worker')}, {context.device}, {training.precision_reason}")
     if context.device.type == "cuda" and (reason := devices.why_not_compiled()):
         context.say(f"pretrain goes without kernels of its own, which is slower: {reason}")
     checkpoint = context.restore()

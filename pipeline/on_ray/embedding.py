@@ -17,7 +17,7 @@ from pipeline.features import features_table
 from pipeline.machine import cores
 from pipeline.on_ray.follow import follow
 from pipeline.on_ray.session import gpus, only_this_machine
-from pipeline.progress import Progress
+from pipeline.progress import Progress, counted
 from pipeline.run import Run
 from pipeline.storage import Location
 
@@ -33,10 +33,10 @@ def embed_pool(run: Run, pool: PoolManifest, encoder: Encoder, files: str) -> No
     """Write the features of every image of the pool below ``files``."""
     config, store, say = run.config, run.store, run.log
     workers = min(config.workers, gpus()) or 1
-    say(f"embed {pool.size} images on {f'{workers} GPU(s)' if gpus() else 'the CPU'}")
+    say(f"embed {counted(pool.size, 'image')} on {counted(workers, 'GPU') if gpus() else 'the CPU'}")
     source, columns = pool.files.images("train"), ["sample_id", "image"]
     shape = (pool.height, pool.width, pool.channels)
-    embedder = (store, encoder, shape)
+    embedder = (store, encoder, shape, config.deterministic)
     rows = rows_of_a_file(config.embed.rows_per_file, pool.size, encoder.dimensions)
     if only_this_machine():
         from pipeline.embed import on_worker_threads, worker_threads  # torch, see below
@@ -97,14 +97,14 @@ def _write(batch: pa.Table, store: Location, folder: str) -> pa.Table:
 class _EmbedImages:
     """One actor: loads the weights once, from the store, and maps batches."""
 
-    def __init__(self, store: Location, encoder: Encoder, shape: tuple[int, int, int]) -> None:
+    def __init__(self, store: Location, encoder: Encoder, shape: tuple[int, int, int], one: bool) -> None:
         # Imported here: only these actors need torch, not the driver, readers or writers.
         import torch
 
         from pipeline.embed import open_embedder
 
         if not torch.cuda.is_available():
-            torch.set_num_threads(cores())
+            torch.set_num_threads(1 if one else cores())
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._embedder = open_embedder(store, encoder, device)
         self._shape = shape

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from ray.exceptions import RayError
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, StoreError
 
 Result = TypeVar("Result")
 
@@ -24,7 +24,8 @@ def bad_input(error: BaseException) -> InputError | None:
     """The InputError that caused a failure, or None."""
     chain: list[BaseException | None] = [error]
     for each in chain:
-        if type(each) is InputError:  # not a subclass: Ray's wrapper is one, with a traceback as its message
+        # Not Ray's wrapper of one, whose message is a traceback.
+        if isinstance(each, InputError) and type(each) in (InputError, StoreError):
             return each
         if each is not None:
             # Ray's causes, Python's, and those of Ray Train's workers.

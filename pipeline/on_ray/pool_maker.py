@@ -35,6 +35,7 @@ from pipeline.data.staging import (
 from pipeline.errors import InputError
 from pipeline.on_ray.failures import bad_input_as_itself
 from pipeline.on_ray.follow import blocks, follow
+from pipeline.progress import counted
 from pipeline.run import Run
 from pipeline.storage import Location
 
@@ -128,7 +129,7 @@ def _get(ref: Any) -> Any:
 
 
 def _say_outcome(job: _Job, settled: _Settled, shape: Shape, say: Callable[[str], None]) -> None:
-    say(f"{settled.splits['train']} images of {' x '.join(map(str, shape))} in {job.store.show(job.folder)}")
+    say(f"{counted(settled.splits['train'], 'image')} of {' x '.join(map(str, shape))} in {job.store.show(job.folder)}")
     for count, what, name in (
         (settled.duplicates, "left out as exact duplicates", job.files.duplicates),
         (settled.rejected, "left out, since they could not be read", job.files.rejected),
@@ -210,7 +211,7 @@ def _settle(job: _Job, receipt_refs: list[ray.ObjectRef[pa.Table]], shape: Shape
     samples = {split: accepted(receipts, split) for split in source.splits}
     if samples["train"].num_rows == 0:
         raise InputError(
-            f"Not one of the {len(keys)} images can be read (first: '{keys[0]}': {reasons['reason'][0]}); "
+            f"Not one of the {counted(len(keys), 'image')} can be read (first: '{keys[0]}': {reasons['reason'][0]}); "
             "check the source."
         )
     for split, table in samples.items():

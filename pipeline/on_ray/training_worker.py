@@ -26,6 +26,7 @@ from pipeline.moco.task import WorkerPlan
 from pipeline.moco.train import Pixels, pretrain
 from pipeline.on_ray.session import quieten
 from pipeline.on_ray.stream import WINDOWS_HELD, StreamedPixels
+from pipeline.progress import counted
 from pipeline.results import CHECKPOINT, CONFIDENCE, HISTORY, KEPT, WEIGHTS
 
 
@@ -37,7 +38,8 @@ def train(plan: WorkerPlan, say: Callable[[str], None] | None = None) -> None:
     """
     quieten()
     if not torch.cuda.is_available():
-        torch.set_num_threads(max(1, cores() // ray.train.get_context().get_local_world_size()))
+        share = max(1, cores() // ray.train.get_context().get_local_world_size())
+        torch.set_num_threads(1 if plan.deterministic else share)
     context = _StoreContext(plan, say or progress.say)
     with _pixels(plan, context) as pixels:
         final = pretrain(plan.task, pixels, context)
@@ -107,7 +109,7 @@ def _pixels(plan: WorkerPlan, context: _StoreContext) -> Iterator[Pixels]:
     split = task.config.batch_size // task.config.bn_splits
     if split * manifest.height * manifest.width > PIXELS_AT_ONCE:
         context.say(
-            f"a part of the batch that is normalised together is {split} images of {manifest.height} x "
+            f"a part of the batch that is normalised together is {counted(split, 'image')} of {manifest.height} x "
             f"{manifest.width}; where memory runs out, lower pretrain.batch_size or raise pretrain.bn_splits"
         )
     facts = f"{need / 2**20:,.1f} MiB of images, {room / 2**20:,.1f} MiB of room on {context.device}"

@@ -34,7 +34,7 @@ from pipeline.evaluate.spec import TrialSpec
 from pipeline.evaluate.stored_parts import stored_parts
 from pipeline.on_ray.session import gpus, quieten, ray_session
 from pipeline.on_ray.shared_parts import claim_part, fresh_clusters, make_parts, orders_part, parts_of
-from pipeline.progress import Progress
+from pipeline.progress import Progress, counted
 from pipeline.select import find
 from pipeline.storage import Location
 
@@ -98,7 +98,9 @@ def run_missing(
     before = {name: why for name, why in known if name not in trials.specs and not name.startswith(_PART)}
     store.write_json(failures, before)
     if not left:
-        say(f"all {len(done)} trials are done: {store.show(trials.folder)}")
+        say(
+            f"{'the 1 trial is' if len(done) == 1 else f'all {len(done)} trials are'} done: {store.show(trials.folder)}"
+        )
         return {}
     with ray_session(say, store):
         share = _share(settings)
@@ -124,7 +126,10 @@ def _tune(
     watch = _Watch(record, len(trials.specs), done, say)
     # Shuffled: by strategy, the slow ones together, the time to go would be wrong until the end.
     names = random.Random(0).sample(list(trials.specs), len(trials.specs))
-    say(f"{len(trials.specs)} trials to run, {done} done before; {share['cpu']:g} CPUs, {share['gpu']:g} GPUs each")
+    say(
+        f"{counted(len(trials.specs), 'trial')} to run, {done} done before; "
+        f"{share['cpu']:g} CPUs, {share['gpu']:g} GPUs each"
+    )
     with _quiet_tune(), tempfile.TemporaryDirectory(prefix="hacon-tune-") as folder:
         tune.Tuner(
             tune.with_resources(tune.with_parameters(_trial, trials=trials, share=share), share),

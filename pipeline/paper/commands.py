@@ -47,7 +47,7 @@ def commands(
 
     def of(names: Sequence[str]) -> str:
         found = [trial.spec for trial in usual_k(trials) if trial.spec.strategy in names and not trial.spec.uniform]
-        return benchmark_command(config, found) or f"{some} --strategies {','.join(names)}"
+        return benchmark_command(config, found) or f"{some} --strategies {quote(','.join(names))}"
 
     return Commands(
         page=f"hacon report --paper {run}",
@@ -84,10 +84,10 @@ def _grid(config: RunConfig, specs: Sequence[TrialSpec]) -> str:
     settings |= {"benchmark.dataset": config.benchmark.dataset} if config.benchmark.dataset else {}
     return (
         f"hacon benchmark {this_run(config)}"
-        f" --strategies {'all' if every else _commas([*known, *sorted(names - {*known})])}"
+        f" --strategies {'all' if every else quote(_commas([*known, *sorted(names - {*known})]))}"
         f" --uniform {'both' if len(uniform) > 1 else 'on' if uniform == {True} else 'off'}"
         f" --budgets {_commas(sorted({spec.budget for spec in specs}))} --seeds {_seeds(specs)}"
-        f" --classifier {first.classifier}"
+        f" --classifier {quote(first.classifier)}"
         + ("" if first.scorer == "test" else f" --scorer {first.scorer}")
         + ("" if first.k is None else f" --k {first.k}")
         + _set(settings)
@@ -109,9 +109,9 @@ def _cycles(config: RunConfig, curves: Sequence[CycleResult]) -> str:
         }
         settings |= _settings(config, "cycles", config.cycles, kind.temperature, kind.classifier)
         made.append(
-            f"hacon cycles {this_run(config)} --initial {_commas(dict.fromkeys(spec.initial for spec in specs))}"
-            f" --later {_commas(dict.fromkeys(spec.later for spec in specs))}"
-            f" --trials {max(spec.seed for spec in specs) + 1} --classifier {kind.classifier}"
+            f"hacon cycles {this_run(config)} --initial {quote(_commas(dict.fromkeys(spec.initial for spec in specs)))}"
+            f" --later {quote(_commas(dict.fromkeys(spec.later for spec in specs)))}"
+            f" --trials {max(spec.seed for spec in specs) + 1} --classifier {quote(kind.classifier)}"
             + ("" if kind.scorer == "test" else f" --scorer {kind.scorer}")
             + ("" if kind.k is None else f" --k {kind.k}")
             + _set(settings)

@@ -23,6 +23,7 @@ from pipeline.paper.data import PaperData
 from pipeline.paper.figures import ablation_figures, auc_figures, coverage_figures, sweep_figures
 from pipeline.paper.page import picture_files
 from pipeline.paper.tables import AGAINST, by_classifier, one_a_query
+from pipeline.progress import counted
 from pipeline.run import Run
 from pipeline.stages.evaluation import Outcome, evaluation_of_run, write_table, write_texts
 from pipeline.storage import Location
@@ -54,7 +55,10 @@ def benchmark(run: Run) -> Outcome:
     claim_folder(evaluation, folder)
     # Said in full, since settings that are not given again are those of the last call.
     budgets, uniform = ", ".join(map(str, settings.budgets)), f"uniform {settings.uniform}"
-    run.log(f"{len(specs)} trials of classifier {settings.classifier}: {_counted(specs)}, budgets {budgets}, {uniform}")
+    run.log(
+        f"{counted(len(specs), 'trial')} of classifier {settings.classifier}: "
+        f"{_counted(specs)}, budgets {budgets}, {uniform}"
+    )
     trials = Trials(evaluation, run.folder(TRIALS), specs, run_trial, choices=_only_itself)
     failed = run_missing(trials, orders, settings, run.log)
     rows = rows_of(trials)

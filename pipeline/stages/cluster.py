@@ -20,7 +20,7 @@ from pipeline.on_ray.embeddings import (
 )
 from pipeline.on_ray.session import gpus
 from pipeline.on_ray.tasks import where_the_gpu_is
-from pipeline.progress import watched
+from pipeline.progress import counted, watched
 from pipeline.publish import Stage, stage_of
 from pipeline.results import Clustered, Embedded
 from pipeline.run import Run
@@ -39,7 +39,7 @@ def clusters_for(config: RunConfig, size: int) -> int:
             raise InputError("The number of clusters follows from the budget; give --budget, or --set cluster.k=30.")
         k = default_k(config.query.budget)
     if not 1 <= k <= size:
-        raise InputError(f"cluster.k is {k}, and the pool has {size} images; choose 1 to {size}.")
+        raise InputError(f"cluster.k is {k}, and the pool has {counted(size, 'image')}; choose 1 to {size}.")
     return k
 
 
@@ -60,7 +60,7 @@ def cluster(run: Run, embedded: Embedded) -> Clustered:
         arguments = (run.store, embedded, config.cluster, k, config.seed, files)
         with watched("K-means", run.log):
             done = where_the_gpu_is(_cluster, *arguments, gpu=on_gpu)
-        run.log(f"{k} clusters by {done.backend}: {done.reason}")
+        run.log(f"{counted(k, 'cluster')} by {done.backend}: {done.reason}")
         return done
 
     return stage.run(work, run.log)

@@ -12,6 +12,7 @@ from pipeline.evaluate.files import CURVES
 from pipeline.evaluate.grid import choices_of, cycle_specs, published_orders
 from pipeline.evaluate.opened import claim_folder
 from pipeline.on_ray.trials import Trials, rows_of, run_missing
+from pipeline.progress import counted
 from pipeline.run import Run
 from pipeline.stages.evaluation import Outcome, evaluation_of_run, write_table
 from pipeline.storage import Location
@@ -33,8 +34,10 @@ def cycles(run: Run) -> Outcome:
     folder = run.folder("cycles")
     claim_folder(evaluation, folder)
     first, later = ", ".join(settings.initial), ", ".join(settings.later)
-    sizes = f"{settings.start} images, {settings.step} more until {settings.end}"
-    run.log(f"{len(specs)} curves of classifier {settings.classifier}, {sizes}: first {first}; later {later}")
+    sizes = f"{counted(settings.start, 'image')}, {settings.step} more until {settings.end}"
+    run.log(
+        f"{counted(len(specs), 'curve')} of classifier {settings.classifier}, {sizes}: first {first}; later {later}"
+    )
     trials = Trials(evaluation, run.folder(CURVES), specs, run_cycles, choices_of)
     failed = run_missing(trials, orders, settings, run.log)
     rows = rows_of(trials)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from shlex import quote
 from typing import Any
 
 from pipeline.artifacts import PoolManifest, pool_folder
-from pipeline.config import RunConfig, decisive
+from pipeline.config import RunConfig, decisive, store_flag
 from pipeline.data.catalogue import FOLDERS, checked, pool_name
 from pipeline.errors import InputError
 from pipeline.on_ray.pool_maker import make_pool, survey
@@ -40,7 +41,7 @@ def ingest(run: Run) -> PoolManifest:
         return Ingested(manifest=make_pool(run, surveyed, pool, settings.rows_per_file, files))
 
     deciding = _deciding(replace(config, ingest=settings), surveyed.state)
-    remedy = f"name a new pool with --set ingest.name={pool}-2"
+    remedy = f"name a new pool with --set {quote(f'ingest.name={pool}-2')}"
     if config.reuse is not None and _has_changed(store, folder, deciding):
         run.log(f"'{config.ingest.source}' has changed since; --from goes on with the pool as it is. For all: {remedy}")
         return ingested(run)
@@ -57,7 +58,8 @@ def ingested(run: Run) -> PoolManifest:
     done = finished(run.store, pool_folder(pool), Ingested)
     if done is None:
         raise InputError(
-            f"There is no pool '{pool}' on '{run.store.show()}'; first: hacon ingest --pool {run.config.ingest.source}"
+            f"There is no pool '{pool}' on '{run.store.show()}'; first: "
+            f"hacon ingest --pool {quote(run.config.ingest.source)}{store_flag(run.config)}"
         )
     return done.manifest
 

@@ -34,6 +34,7 @@ from pipeline.paper.figures import (
 )
 from pipeline.paper.page import picture_files, render_paper
 from pipeline.paper.tables import benchmark_tables, cycle_tables
+from pipeline.progress import counted
 from pipeline.publish import finished
 from pipeline.results import Clustered, Embedded, Trained
 from pipeline.run import Run, run_folder
@@ -70,7 +71,7 @@ def paper_data(run: Run, pool: PoolManifest) -> PaperData:
     config, store = run.config, run.store
     trials = [TrialResult.from_row(row) for row in rows_in(store, run.folder(TRIALS))]
     curves = [CycleResult.from_row(row) for row in rows_in(store, run.folder(CURVES))]
-    run.log(f"{len(trials)} trials, {len(curves)} curves of cycles")
+    run.log(f"{counted(len(trials), 'trial')}, {counted(len(curves), 'curve')} of cycles")
     dataset = config.benchmark.dataset or dataset_of(pool.source)
     made_by = commands(config, trials, curves, dataset)
     labels = PoolReader(store, pool).labels()

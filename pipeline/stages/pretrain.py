@@ -9,6 +9,7 @@ from pipeline.moco.fit import fit_to_pool
 from pipeline.moco.task import PretrainTask, WorkerPlan
 from pipeline.on_ray.session import cpus, gpus, gpus_now
 from pipeline.on_ray.training import WORKER_CPUS, drop_checkpoint, train
+from pipeline.progress import counted
 from pipeline.publish import Stage, stage_of
 from pipeline.results import Trained
 from pipeline.run import Run
@@ -21,7 +22,12 @@ def pretrain(run: Run, pool: PoolManifest) -> Trained:
         run.log(note)
 
     def work(files: str) -> Trained:
-        return train(WorkerPlan(task, run.store, pool, stage.folder, files), run.config.workers, notes, run.log)
+        return train(
+            WorkerPlan(task, run.store, pool, stage.folder, files, run.config.deterministic),
+            run.config.workers,
+            notes,
+            run.log,
+        )
 
     trained = stage.run(work, run.log)
     if not run.config.pretrain.keep_checkpoint:
@@ -52,5 +58,8 @@ def check_workers(run: Run) -> None:
         # GPUs that have not started yet bring an unknown number of CPUs.
         most = min(have, most) if gpus_now() >= have else have
     if run.config.workers > most:
-        what = f"{have} GPUs and {there:.0f} CPUs" if have else f"{there:.0f} CPUs and no GPU"
-        raise InputError(f"{run.config.workers} workers cannot train on {what}; use --workers {most} or fewer.")
+        threads = counted(round(there), "CPU")
+        what = f"{counted(have, 'GPU')} and {threads}" if have else f"{threads} and no GPU"
+        raise InputError(
+            f"{counted(run.config.workers, 'worker')} cannot train on {what}; use --workers {most} or fewer."
+        )

@@ -18,7 +18,7 @@ from pipeline.errors import InputError
 from pipeline.on_ray.embeddings import all_features, features_of_samples
 from pipeline.on_ray.session import ray_session
 from pipeline.plan import AUTO, PREMISED, order_of, trains
-from pipeline.progress import watched
+from pipeline.progress import counted, watched
 from pipeline.publish import stage_of
 from pipeline.results import Clustered, Embedded, Queried, Trained
 from pipeline.run import Run
@@ -57,7 +57,9 @@ def check_query(config: RunConfig, size: int | None = None) -> None:
             "leave it out."
         )
     if size is not None and budget > size:
-        raise InputError(f"The budget is {budget}, and the pool has only {size} images; choose at most {size}.")
+        raise InputError(
+            f"The budget is {budget}, and the pool has only {counted(size, 'image')}; choose at most {size}."
+        )
     temperatures = config.pretrain.confidence_temperatures
     if trains(config) and matching_temperature(config.query.temperature, temperatures) is None:
         have = ", ".join(map(str, temperatures))
@@ -90,7 +92,9 @@ def query(run: Run, pool: PoolManifest, trained: Trained | None, embedded: Embed
         made = _write(run, pool, view, order, stage.folder)
         return replace(made, reason=reason, premise=None if measured is None else measured.to_dict())
 
-    return stage.run(work, run.log)
+    queried = stage.run(work, run.log)
+    _write_tasks(run, queried)
+    return queried
 
 
 def pool_view(store: Location, trained: Trained | None, clustered: Clustered, temperature: float) -> PoolView:
@@ -161,15 +165,26 @@ def _write(run: Run, pool: PoolManifest, view: PoolView, order_by: Strategy, fol
     columns = [np.arange(1, len(ids) + 1), ids, keys, view.cluster[ids], confidence[ids], variability[ids]]
     order = pa.table(columns, schema=ORDER_SCHEMA)
     query = order.slice(0, config.query.budget)
-    prefix, folder_of_images = _addressed(config)
-    if remark := what_to_say_of_addresses(query["key"].to_pylist(), prefix):
-        run.log(f"Label Studio: {remark}")
     made = Queried(folder=folder, budget=config.query.budget, order=order_by.name, emitted=len(order))
     store.write_table(made.order_file, order)
     store.write_bytes(made.query_file, query_csv(query).encode())
-    tasks = label_studio_json(query, prefix, folder=folder_of_images, model_version=f"hacon {config.run}")
-    store.write_bytes(made.tasks_file, tasks.encode())
     return made
+
+
+def _write_tasks(run: Run, queried: Queried) -> None:
+    """Label Studio's tasks, where they are not there as they should be: ``query.image_prefix`` may have changed."""
+    config, store = run.config, run.store
+    prefix, folder_of_images = _addressed(config)
+    order = store.read_table(queried.order_file, between=("rank", 1, queried.budget)).sort_by("rank")
+    tasks = label_studio_json(order, prefix, folder=folder_of_images, model_version=f"hacon {config.run}").encode()
+    there = store.is_file(queried.tasks_file)
+    if there and store.read_bytes(queried.tasks_file) == tasks:
+        return
+    if remark := what_to_say_of_addresses(order["key"].to_pylist(), prefix):
+        run.log(f"Label Studio: {remark}")
+    if there:
+        run.log(f"Label Studio's tasks are written anew, with other addresses: {store.show(queried.tasks_file)}")
+    store.write_bytes(queried.tasks_file, tasks)
 
 
 def _addressed(config: RunConfig) -> tuple[str | None, str | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import version
+from shlex import quote
 
 import numpy as np
 import pyarrow as pa
@@ -71,7 +72,7 @@ def _report_data(
         query=_query_rows(order),
         images=reader.images(ids[: config.report.contact_sheet]),
         pool=PoolArrays(view.sample_id, view.cluster, view.confidence, view.variability),
-        command=f"hacon select --config {store.show(f'runs/{config.run}/config.yaml')} --run NEW",
+        command=f"hacon select --config {quote(store.show(f'runs/{config.run}/config.yaml'))} --run NEW",
         next_command=next_command(config, pool.size, clustered.k),
         embedding=embedding_map(config, store, view, ids, embedded),
         training=() if trained is None else store.read_json(trained.history_file),

@@ -28,7 +28,6 @@ from pipeline.stages.embed import check_features, embed
 from pipeline.stages.ingest import ingest
 from pipeline.stages.pretrain import check_workers, pretrain
 from pipeline.stages.query import check_query, query
-from pipeline.stages.report import report
 from pipeline.stages.space import compare
 from pipeline.stages.warm_up import warm_up
 
@@ -49,6 +48,9 @@ def select(run: Run) -> Selected:
     Raises:
         InputError: unusable settings, images or store. Names the remedy.
     """
+    # Here, since it loads matplotlib, which looks into HOME as it loads: a job settles that first.
+    from pipeline.stages.report import report
+
     config = run.config
     checked(config.ingest)
     check_features(config.embed)

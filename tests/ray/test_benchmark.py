@@ -183,7 +183,7 @@ def test_another_files_orders_do_not_pass_for_those_that_were_tried(
     np.savez(tmp_path / "orders.npz", back=np.arange(SIZE), short=np.arange(15))
     flags = ["--strategies", "authors:back", "--budgets", "15", "--seeds", "1", "--uniform", "off"]
     assert _benchmark(done, *flags, "--orders", str(archive / "orders.npz")) == 0
-    assert "all 1 trials are done" in capsys.readouterr().out
+    assert "the 1 trial is done" in capsys.readouterr().out
     assert _benchmark(done, *flags, "--orders", str(tmp_path / "orders.npz")) == 2
     assert "was begun with another orders than this" in capsys.readouterr().err
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from pipeline.config import RunConfig
 from pipeline.errors import InputError
 from pipeline.progress import silent
-from pipeline.publish import Stage, finished, required
+from pipeline.publish import Stage, claim, finished, required
 from pipeline.results import Embedded, Published
 from pipeline.run import Run, run_folder
 from pipeline.storage import Location
@@ -352,3 +353,18 @@ def test_a_stage_begun_before_keeps_its_settings_when_a_later_try_is_refused(pla
         stage_of(place).run(refuses, silent)
     with pytest.raises(InputError, match="was begun with"):
         stage_of(place, seed=7).run(refuses, silent)
+
+
+def test_a_touch_is_said_in_words(tmp_path: Path) -> None:
+    place = Location(str(tmp_path))
+    claim(place, "pools/p", {"source_state": "3 files 90cb"}, REMEDY)
+    with pytest.raises(InputError, match=r"added, removed, written anew or touched") as caught:
+        claim(place, "pools/p", {"source_state": "3 files e70c"}, REMEDY)
+    assert "90cb" not in str(caught.value)
+
+
+def test_a_setting_that_decides_nothing_is_no_difference(tmp_path: Path) -> None:
+    """Older versions claimed ``query.image_prefix``."""
+    place = Location(str(tmp_path))
+    claim(place, "runs/r/query", {"seed": 0, "query.image_prefix": "https://a"}, REMEDY)
+    assert not claim(place, "runs/r/query", {"seed": 0}, REMEDY)

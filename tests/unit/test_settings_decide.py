@@ -129,6 +129,6 @@ def test_keys_are_those_that_runs_were_begun_with() -> None:
     assert {"seed", "pretrain.epochs", "pretrain.arch"} <= decisive(BASE, "pretrain").keys()
     assert decisive(BASE, "embed") == {}
     assert {"seed", "cluster.k", "cluster.backend"} <= decisive(BASE, "cluster").keys()
-    assert {"seed", "query.budget", "query.order", "query.image_prefix"} <= decisive(BASE, "query").keys()
+    assert {"seed", "query.budget", "query.order"} <= decisive(BASE, "query").keys()
     assert set(decisive(BASE, "report")) == {"report.random_draws", "report.umap_points", "report.contact_sheet"}
     assert {kind.job for kind in (Trained, Embedded, Clustered, Queried, Reported)} <= {*MAKERS}
