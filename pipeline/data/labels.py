@@ -126,7 +126,8 @@ def labels_from_tables(
             )
         raise InputError(
             f"Not one of the {counted(len(keys), 'image')} (such as '{keys[0]}') is labelled by column "
-            f"'{key_column}' of '{row.table}' (such as '{row.written}'); choose another --key-column: {', '.join(columns)}."
+            f"'{key_column}' of '{row.table}' (such as '{row.written}'); choose another --key-column: "
+            f"{', '.join(columns)}."
         )
     return names
 

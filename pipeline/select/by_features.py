@@ -174,7 +174,8 @@ def hard_medoids(view: PoolView, budget: int, seed: int) -> Int64:
 
 def _nearness(squared: Float32) -> Float32:
     """2 - d of squared distances between features of unit norm, which it overwrites."""
-    squared[squared < _ROUNDING] = 0  # of a sample to itself; its root would be a thousand times as large
+    # That of a sample to itself is nothing; its root would be a thousand times as large.
+    np.multiply(squared, squared >= _ROUNDING, out=squared)
     np.sqrt(squared, out=squared)
     return np.subtract(np.float32(FARTHEST), squared, out=squared)
 

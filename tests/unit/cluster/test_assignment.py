@@ -49,7 +49,7 @@ def test_distances_are_exact_far_from_the_origin() -> None:
 
 
 def test_too_few_distinct_rows() -> None:
-    with pytest.raises(InputError, match=r"only 2 distinct .* cluster\.k=3 clusters; lower cluster\.k to 2"):
+    with pytest.raises(InputError, match=r"only 2 distinct .* cluster\.k=3; lower cluster\.k to 2"):
         assign(lambda: [np.array([[0], [0], [4]], np.float32)], np.array([[0], [1], [5]], np.float32))
 
 

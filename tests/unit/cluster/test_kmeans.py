@@ -140,7 +140,7 @@ def test_fewer_distinct_points_than_clusters() -> None:
     features = np.repeat(np.array([[0.1, 0.3], [0.7, 0.2], [5, 5]], np.float32), [7, 3, 2], axis=0)
     with pytest.raises(InputError, match=r"only 3 distinct feature vectors for cluster\.k=5"):
         kmeans(features, 5, seed=0, backend="sklearn")
-    with pytest.raises(InputError, match=r"only 1 distinct feature vectors for cluster\.k=2"):
+    with pytest.raises(InputError, match=r"only 1 distinct feature vector for cluster\.k=2"):
         kmeans_stream(lambda: [np.full((10, 3), 0.1, np.float32)], 2, seed=0)
 
 

@@ -83,7 +83,7 @@ def test_table_1_by_hand() -> None:
     lines = ["### AUC", "", "| strategy | Unif. | 59 | 119 |", "| --- | --- | --- | --- |", "| random_covered‡ | no |"]
     assert text.startswith("\n".join(lines))
     for words in (
-        "1 to 3 trial(s)",
+        "1 to 3 trials",
         '"(1 query)", "(n queries)": whatever the seed',
         "Without an interval: fewer than three",
         "§ queries with Unif.",
@@ -262,7 +262,7 @@ def test_the_papers_number_stands_beside_what_it_measured() -> None:
 
 def test_a_cell_that_lacks_trials_says_so() -> None:
     table = strategy_table("AUC", cells([*trials("random", 10, [1.0, 2.0, 3.0]), *trials("random", 20, [4.0])], "auc"))
-    assert table.rows[0][3] == "**4.0** (1 trials)"
+    assert table.rows[0][3] == "**4.0** (1 trial)"
 
 
 def test_the_papers_cells() -> None:
