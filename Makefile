@@ -24,10 +24,8 @@ help: ## this list
 
 setup: $(STAMP) ## the environment in .venv, from the hashed locks
 
-# A minute of training. So few and so small images are learned from only while the learning rate rises.
 demo: $(STAMP) ## the main job on real images (scikit-learn's digits), offline
-	$(BIN)/hacon select --pool digits --budget 20 --run demo \
-		--set pretrain.epochs=25 pretrain.warmup_epochs=24 pretrain.learning_rate=0.03 pretrain.queue_size=1024 pretrain.checkpoint_every=25
+	$(BIN)/hacon select --pool digits --budget 20 --run demo
 
 # Pure tests first, then what starts processes: a mistake shows up in the cheapest layer that can see it. A file's
 # tests share what they have set up, so it is files that run side by side, the longest first.

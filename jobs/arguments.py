@@ -20,12 +20,12 @@ from pipeline.storage import Location, open_store
 Job = Callable[[Run], None]
 
 JOBS = {
-    "select": "the main job: from images to query and report, all six in one",
+    "select": "the main job: from images to query and report, all stages in one",
     "ingest": "images anywhere -> a pool on the store",
     "pretrain": "pool -> MoCo v2 weights and every image's confidence",
-    "embed": "pool + weights -> features",
+    "embed": "pool + encoder -> features",
     "cluster": "features -> K clusters",
-    "query": "clusters + confidence -> the order in which to label",
+    "query": "clusters, features or confidence -> the order in which to label",
     "report": "everything -> one HTML page",
     "benchmark": "strategies x budgets x seeds -> the paper's tables",
     "cycles": "first x later strategies -> curves of active learning",
@@ -58,6 +58,7 @@ _FLAGS = {
     "image_size": "ingest.image_size",
     "data_dir": "ingest.data_dir",
     "features": "embed.features",
+    "k": "cluster.k",
     "weights": "embed.weights",
     "budget": "query.budget",
 }
@@ -65,7 +66,7 @@ _FLAGS = {
 
 _TRIALS = {
     "classifier": "trained on what was chosen: probe, resnet18, finetune, paper, csval (probe)",
-    "k": "clusters, where they are needed (as many as images are chosen, 30 at most)",
+    "k": "clusters of the trials, where they are needed; the run's own are cluster.k (as many as images are chosen, 30 at most)",
     "scorer": "of a first query by uncertainty: trained on the test split, as in the paper, or on a first half that is "
     "drawn at random: test, labelled (test)",
     "orders": "an .npz of published orders of this pool, for strategies called authors:NAME",
@@ -152,6 +153,7 @@ def parser(name: str) -> argparse.ArgumentParser:
     run = parse.add_argument_group("run")
     if name not in _OWN_FLAGS:
         run.add_argument("--budget", metavar="B", help="how many images to label")
+        run.add_argument("--k", metavar="K", help="clusters (as the budget, 30 at most)")
     for flag, purpose in _SWITCHES.get(name, {}).items():
         run.add_argument(f"--{flag}", action="store_true", help=purpose)
     run.add_argument("--preset", metavar="NAME", help=f"{', '.join(PRESETS)}")

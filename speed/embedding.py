@@ -105,7 +105,7 @@ def measure(batches: int = 18, copies: int = 3, rounds: int = 8) -> Row:
             return time.perf_counter() - began
 
         def stage_by_actors() -> None:
-            with patch("pipeline.on_ray.embedding.only_this_machine", lambda: False):
+            with patch("pipeline.on_ray.write_features.only_this_machine", lambda: False):
                 stage(pool)
 
         cpu = torch.device("cpu")

@@ -45,13 +45,13 @@ from pipeline.artifacts import Float32, Uint8
 from pipeline.cluster import kmeans
 from pipeline.config import override
 from pipeline.context import LocalContext
-from pipeline.data.keyed import sample_keys
+from pipeline.data.random_streams import stream_keys
 from pipeline.data.views import RGB, make_views
 from pipeline.embed.moco import Embedder
 from pipeline.moco.confidence import ConfidenceAccumulator
 from pipeline.moco.fast import cuda_graph
 from pipeline.moco.fast.cuda_graph import CudaGraph
-from pipeline.moco.fit import PAPER_REPEATS, fit_to_pool
+from pipeline.moco.fit_settings import PAPER_REPEATS, fit_to_pool
 from pipeline.moco.model import build_encoder
 from pipeline.moco.objective import KEYS_AT_ONCE, instance_probability, moco_loss
 from pipeline.moco.resident import ResidentPixels
@@ -460,7 +460,7 @@ def views(here: Here) -> Iterator[Line]:
     tensors = torch.from_numpy(pictures(batch)).to(here.device).permute(0, 3, 1, 2).contiguous()
     ids = torch.arange(batch, device=here.device)
     found: dict[str, Callable[[], Any]] = {
-        "ours": lambda: [make_views(tensors, sample_keys(0, 0, ids * 0, ids, view), RGB) for view in (0, 1)]
+        "ours": lambda: [make_views(tensors, stream_keys(0, 0, ids * 0, ids, view), RGB) for view in (0, 1)]
     }
     missing = lacking("kornia")
     if missing:

@@ -41,7 +41,7 @@ import pyarrow as pa
 
 from pipeline.artifacts import CONFIDENCE_SCHEMA, PoolManifest
 from pipeline.config import IngestConfig, QueryConfig, RunConfig
-from pipeline.on_ray.embedding import _EmbedImages
+from pipeline.on_ray.write_features import _EmbedImages
 from pipeline.progress import silent
 from pipeline.results import Clustered, Embedded, Trained
 from pipeline.run import Run
@@ -201,7 +201,7 @@ def prepare(folder: str, size: int) -> None:
 
 def run(folder: str, size: int) -> Ran:
     """Every stage once."""
-    from pipeline.on_ray import embedding
+    from pipeline.on_ray import write_features
     from pipeline.on_ray.session import ray_session
     from pipeline.stages.cluster import cluster
     from pipeline.stages.embed import embed
@@ -209,7 +209,7 @@ def run(folder: str, size: int) -> Ran:
     from pipeline.stages.query import query
     from pipeline.stages.report import report
 
-    embedding._EmbedImages = TinyEmbedImages  # type: ignore[assignment, misc]
+    write_features._EmbedImages = TinyEmbedImages  # type: ignore[assignment, misc]
     store = open_store(f"{folder}/store")
     config = RunConfig(
         run="growth",

@@ -264,7 +264,7 @@ def cluster(file: str, rows: int) -> tuple[float, float, float]:
         not grow.
     """
     from pipeline.cluster import kmeans_stream, sklearn_backend
-    from pipeline.on_ray.embeddings import CHUNK_BYTES
+    from pipeline.on_ray.read_features import CHUNK_BYTES
 
     at_once, passes = CHUNK_BYTES // (4 * DIMENSIONS), 0
 
@@ -292,7 +292,7 @@ def cluster(file: str, rows: int) -> tuple[float, float, float]:
 
 def write_file(folder: str, rows: int) -> None:
     """One file of features as the embedder's batches fill it."""
-    from pipeline.on_ray.embedding import _gathered, _write
+    from pipeline.on_ray.write_features import _gathered, _write
 
     def batches() -> Iterator[pa.Table]:
         for start in range(0, rows, 512):

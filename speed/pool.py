@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 
 from pipeline.artifacts import PoolManifest, Uint8
 from pipeline.config import RunConfig, override
-from pipeline.moco.fit import fit_to_pool
+from pipeline.moco.fit_settings import fit_to_pool
 from pipeline.moco.task import PretrainTask
 from pipeline.presets import preset
 

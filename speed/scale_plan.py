@@ -20,10 +20,10 @@ from pipeline.cluster.assignment import BLOCK_ROWS
 from pipeline.cluster.sklearn_backend import SAMPLE_ROWS, SEEN_ROWS, STARTS_AND_CLUSTERS
 from pipeline.config import EmbedConfig, IngestConfig
 from pipeline.data.staging import Sizes
-from pipeline.moco.fit import IMAGENET_DRAWS
-from pipeline.on_ray.embedding import rows_of_a_file
-from pipeline.on_ray.embeddings import CHUNK_BYTES, HELD_BYTES
+from pipeline.moco.fit_settings import IMAGENET_DRAWS
+from pipeline.on_ray.read_features import CHUNK_BYTES, HELD_BYTES
 from pipeline.on_ray.stream import BYTES_PER_READ
+from pipeline.on_ray.write_features import rows_of_a_file
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "scale.md"
 MARKER = "<!-- tables: python -m speed.scale_plan --write -->"

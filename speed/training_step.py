@@ -19,7 +19,7 @@ from torch import Tensor
 from pipeline import device as devices
 from pipeline.artifacts import Uint8
 from pipeline.config import PretrainConfig
-from pipeline.data.keyed import sample_keys
+from pipeline.data.random_streams import stream_keys
 from pipeline.data.views import RGB, make_views
 from pipeline.machine import cores
 from pipeline.moco import train as loop
@@ -129,7 +129,7 @@ def two_views(pictures: Uint8, batch: int, device: torch.device) -> tuple[Tensor
     """The loop's own views of the first batch, made beforehand."""
     ids = torch.arange(batch, device=device)
     pixels = torch.from_numpy(pictures[:batch]).to(device).permute(0, 3, 1, 2).contiguous()
-    first, second = (make_views(pixels, sample_keys(0, 0, ids * 0, ids, view), RGB) for view in (0, 1))
+    first, second = (make_views(pixels, stream_keys(0, 0, ids * 0, ids, view), RGB) for view in (0, 1))
     return first, second
 
 
@@ -178,7 +178,7 @@ def where_it_goes(resident: ResidentTraining) -> list[tuple[str, str]]:
         "keys forward (also in the bare step)": [(model.key_encoder, "forward")],
         "backward (also in the bare step)": [(Tensor, "backward")],
         "optimizer (also in the bare step)": [(training.optimizer, "step"), (training.optimizer, "zero_grad")],
-        "views": [(loop, "sample_keys"), (loop, "draw"), (loop, "augment"), (resident.pixels, "fetch")],
+        "views": [(loop, "stream_keys"), (loop, "draw"), (loop, "augment"), (resident.pixels, "fetch")],
         "loss with its gradient, and queue": [(loop, "moco_loss"), (model, "enqueue")],
         "instance probability": [(loop, "instance_probability")],
         "confidence sums": [(training.confidence, "add"), (training.confidence, "end_epoch")],

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torchvision import transforms
 from torchvision.transforms import v2
 
-from pipeline.data.keyed import sample_keys
+from pipeline.data.random_streams import stream_keys
 from pipeline.data.views import RGB, make_views
 from speed.measure import Row, alternate, lacking, ratio, speed
 from speed.pool import BATCH, images
@@ -102,7 +102,7 @@ def contenders(batch: int) -> dict[str, Callable[[], Any]]:
     ids = torch.arange(batch)
 
     found: dict[str, Callable[[], Any]] = {
-        "ours": lambda: [make_views(tensors, sample_keys(0, 0, ids * 0, ids, view), RGB) for view in (0, 1)],
+        "ours": lambda: [make_views(tensors, stream_keys(0, 0, ids * 0, ids, view), RGB) for view in (0, 1)],
         "PIL": lambda: [torch.stack([pil(image) for image in pil_images]) for _ in (0, 1)],
         "torchvision v2": lambda: [torch.stack([torchvision_v2(image) for image in tensors]) for _ in (0, 1)],
     }

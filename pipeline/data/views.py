@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline import device as devices
-from pipeline.data.keyed import uniform
+from pipeline.data.random_streams import uniform
 
 _LUMA = (0.2989, 0.587, 0.114)
 """Weights of grey that torchvision's rgb_to_grayscale uses."""
@@ -88,7 +88,7 @@ def make_views(images: Tensor, keys: Tensor, recipe: Recipe) -> Tensor:
 
     Args:
         images: (n, C, H, W) uint8, C = 1 or 3.
-        keys: (n,) int64, see ``keyed.sample_keys``.
+        keys: (n,) int64, see ``random_streams.stream_keys``.
 
     Returns:
         (n, 3, H, W) float32, channels last; grey images are repeated to three channels.

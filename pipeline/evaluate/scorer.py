@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from pipeline.artifacts import Float32, Int64, Uint8
-from pipeline.data.keyed import sample_keys, uniform
+from pipeline.data.random_streams import stream_keys, uniform
 from pipeline.data.views import Recipe, crop_boxes, resize_matrix
 from pipeline.evaluate import head as heads
 from pipeline.evaluate.head import HeadSettings
@@ -139,7 +139,7 @@ def augmented_copies(images: Uint8, ids: Int64, copy: int, seed: int) -> Uint8:
 
     Follows from (seed, copy, id) alone, in any batch and order.
     """
-    keys = sample_keys(seed, 0, torch.full((len(ids),), copy), torch.from_numpy(ids), view=2)
+    keys = stream_keys(seed, 0, torch.full((len(ids),), copy), torch.from_numpy(ids), view=2)
     u = uniform(keys, 2 * _TRIES + 3)
     pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).to(torch.float32)
     height, width = pixels.shape[2:]

@@ -29,7 +29,7 @@ from pipeline import dist
 from pipeline.artifacts import Int64
 from pipeline.checkpoint import Checkpoint
 from pipeline.context import Context
-from pipeline.data.keyed import sample_keys
+from pipeline.data.random_streams import stream_keys
 from pipeline.data.sampler import Step
 from pipeline.data.views import AugmentationParameters, augment, augmentation_parameters, recipe_for
 from pipeline.moco.confidence import ConfidenceAccumulator
@@ -37,7 +37,7 @@ from pipeline.moco.fast.cuda_graph import CudaGraph
 from pipeline.moco.fast.worker_threads import WorkerThreads
 from pipeline.moco.model import MoCo
 from pipeline.moco.objective import instance_probability, moco_loss
-from pipeline.moco.step import learning_rate
+from pipeline.moco.schedule import learning_rate
 from pipeline.moco.task import PretrainTask
 from pipeline.progress import Progress, counted
 
@@ -190,7 +190,7 @@ class Pretraining:
                 return model.key_encoder(view)
 
         drawn = augmentation_parameters(
-            sample_keys(self.task.seed, epoch, repeat, ids, view), tuple(images.shape[1:]), self.recipe
+            stream_keys(self.task.seed, epoch, repeat, ids, view), tuple(images.shape[1:]), self.recipe
         )
         of_queries, of_keys = (drawn.part(part) for part in (slice(len(images)), slice(len(images), None)))
         self.model.update_key_encoder()

@@ -1,8 +1,11 @@
 """Makes a pool with Ray Data: many tasks read images, and many tasks write them.
 
+The way of one image: ``survey`` lists it, ``_stage`` reads it, ``_settle`` gives it its id,
+``_write_pool_files`` writes it.
+
 The driver handles numbers only. The listing and the labels stay in Ray's object store, the pixels on the store. One
 task lists (``_survey``), many stage pieces (``_stage``), one assigns ids (``_settle``), and many write the pool's
-files (``_write``). ``pipeline.data`` describes what they do.
+files (``_write_pool_files``). ``pipeline.data`` describes what they do.
 """
 
 from __future__ import annotations
@@ -169,7 +172,7 @@ def _write_all(
     items = ray.data.from_items(files, override_num_blocks=len(files))
     write = {"job": job, "positions": positions, "sizes": sizes, "shape": shape}
     bad_input_as_itself(
-        lambda: follow(items.map_batches(_write, batch_size=1, fn_kwargs=write), "write", len(files), say)
+        lambda: follow(items.map_batches(_write_pool_files, batch_size=1, fn_kwargs=write), "write", len(files), say)
     )
 
 
@@ -242,7 +245,7 @@ def _write_csv(store: Location, name: str, header: tuple[str, ...], *columns: li
     store.write_bytes(name, text.getvalue().encode())
 
 
-def _write(batch: dict[str, Any], job: _Job, positions: Any, sizes: Sizes, shape: Shape) -> dict[str, Any]:
+def _write_pool_files(batch: dict[str, Any], job: _Job, positions: Any, sizes: Sizes, shape: Shape) -> dict[str, Any]:
     all_positions = ray.get(positions)
     for split, first, stop in zip(
         batch["split"].tolist(), batch["first"].tolist(), batch["stop"].tolist(), strict=True

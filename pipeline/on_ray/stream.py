@@ -24,9 +24,9 @@ from torch import Tensor
 from pipeline import device as devices
 from pipeline import dist
 from pipeline.artifacts import Int64, PoolManifest, Uint8, image_column, images_of
-from pipeline.data.exchange import Exchange, Share
 from pipeline.data.pool import PoolReader, RowGroup
 from pipeline.data.sampler import Sampler, Step
+from pipeline.data.worker_messages import Exchange, Share
 from pipeline.storage import Location
 
 BYTES_PER_READ = 64 << 20

@@ -24,7 +24,7 @@ HACON = "Chen et al., MIDL 2023"
     words="the images that training found hardest to tell apart from the others come first",
     why="The paper's premise: an image that the network confuses with the others looks like them. So it is typical, "
     "and a label for it says something about many. After short trainings we found that this often does not hold "
-    "(docs/results.md).",
+    "(docs/dev/moco-orders.md).",
 )
 def hard_to_contrast(view: PoolView, budget: int, seed: int) -> Int64:
     """HaCon: lowest confidence first inside each cluster, the clusters in turn.

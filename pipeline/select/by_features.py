@@ -164,8 +164,8 @@ def greedy_medoids(view: PoolView, budget: int, seed: int) -> Int64:
 def hard_medoids(view: PoolView, budget: int, seed: int) -> Int64:
     """Greedy medoids of a pool in which each sample counts by its hardness, from 1, its cluster's hardest, to 0.
 
-    The hardest themselves lie between groups and make poor labels (docs/results.md). A sample in their middle is near
-    many of them, so hardness says where to label.
+    The hardest themselves lie between groups and make poor labels (docs/dev/moco-orders.md). A sample in their middle
+    is near many of them, so hardness says where to label.
     Source: the objective of PAM (Kaufman & Rousseeuw 1990), weighted by the rank of the paper's confidence (Eq. 3)
     inside its clusters; docs/method.md, section 7.
     """

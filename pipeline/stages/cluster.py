@@ -11,7 +11,7 @@ from pipeline.cluster.umap2d import umap2d
 from pipeline.config import ClusterConfig, RunConfig
 from pipeline.errors import InputError
 from pipeline.machine import free_memory
-from pipeline.on_ray.embeddings import (
+from pipeline.on_ray.read_features import (
     CHUNK_BYTES,
     HELD_BYTES,
     all_features,

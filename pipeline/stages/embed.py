@@ -12,7 +12,7 @@ from pipeline.data.given import digest_of, given_features, is_given, place_of
 from pipeline.data.pool import PoolReader
 from pipeline.errors import InputError, did_you_mean
 from pipeline.features import write_features
-from pipeline.on_ray.embedding import embed_pool, rows_of_a_file
+from pipeline.on_ray.write_features import embed_pool, rows_of_a_file
 from pipeline.publish import stage_of
 from pipeline.results import Embedded, Trained
 from pipeline.run import Run

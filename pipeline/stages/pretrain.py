@@ -1,11 +1,15 @@
-"""pool -> weights and every image's confidence."""
+"""pool -> weights and every image's confidence.
+
+Who calls whom: ``pretrain`` here, ``on_ray.training.train`` on the driver, ``on_ray.training_worker.train`` on each
+worker, ``moco.train.pretrain``, the loop itself.
+"""
 
 from __future__ import annotations
 
 from pipeline.artifacts import PoolManifest
 from pipeline.config import store_flag
 from pipeline.errors import InputError
-from pipeline.moco.fit import fit_to_pool
+from pipeline.moco.fit_settings import fit_to_pool
 from pipeline.moco.task import PretrainTask, WorkerPlan
 from pipeline.on_ray.session import cpus, gpus, gpus_now
 from pipeline.on_ray.training import WORKER_CPUS, drop_checkpoint, train

@@ -1,6 +1,7 @@
-"""clusters + confidence -> the order in which to label.
+"""clusters, features or confidence -> the order in which to label.
 
-Runs in the calling process. It reads small columns only; orders on features also hold all features in memory.
+Runs in the calling process. Orders on features hold all features in memory; for others it reads small columns, and the
+features of a sample, on which the paper's premise is measured.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pipeline.config import RunConfig
 from pipeline.data.catalogue import image_folder
 from pipeline.data.pool import PoolReader
 from pipeline.errors import InputError
-from pipeline.on_ray.embeddings import all_features, features_of_samples
+from pipeline.on_ray.read_features import all_features, features_of_samples
 from pipeline.on_ray.session import ray_session
 from pipeline.plan import AUTO, PREMISED, order_of, trains
 from pipeline.progress import counted, watched

@@ -14,7 +14,7 @@ from pipeline.artifacts import ORDER_SCHEMA, PoolManifest
 from pipeline.config import RunConfig, to_dict
 from pipeline.data.pool import PoolReader
 from pipeline.evaluate.coverage import classes_covered, entropy_bits, random_baseline
-from pipeline.on_ray.embeddings import features_of_samples
+from pipeline.on_ray.read_features import features_of_samples
 from pipeline.plan import stages_of
 from pipeline.publish import finished, stage_of
 from pipeline.report.page import ClassStatistics, EmbeddingMap, PoolArrays, QueryRow, ReportData, render

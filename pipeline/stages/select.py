@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from pipeline.artifacts import PoolManifest
 from pipeline.data.catalogue import checked
-from pipeline.moco.fit import check_splits, fit_to_pool
+from pipeline.moco.fit_settings import check_splits, fit_to_pool
 from pipeline.on_ray.session import ray_session
 from pipeline.plan import trains
 from pipeline.results import Clustered, Queried, Reported
@@ -43,7 +43,7 @@ class Selected:
 
 
 def select(run: Run) -> Selected:
-    """Run all six stages. Foreseeable errors are checked before anything is computed.
+    """Run all stages that the settings ask for. Foreseeable errors are checked before anything is computed.
 
     Raises:
         InputError: unusable settings, images or store. Names the remedy.

@@ -6,8 +6,8 @@ import numpy as np
 
 from pipeline.cluster.space import principal_components
 from pipeline.features import write_features
-from pipeline.on_ray.embedding import rows_of_a_file
-from pipeline.on_ray.embeddings import features_in_chunks
+from pipeline.on_ray.read_features import features_in_chunks
+from pipeline.on_ray.write_features import rows_of_a_file
 from pipeline.publish import stage_of
 from pipeline.results import Compared, Embedded
 from pipeline.run import Run

@@ -30,7 +30,7 @@ from tests.runs import files_of
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 SIZE, BUDGET, EPOCHS, BATCH = 150, 12, 2, 33
-SETTINGS = [f"pretrain.epochs={EPOCHS}", f"pretrain.batch_size={BATCH}", "pretrain.queue_size=66"]
+SETTINGS = ["preset=hacon", f"pretrain.epochs={EPOCHS}", f"pretrain.batch_size={BATCH}", "pretrain.queue_size=66"]
 # Three workers of half a CPU do not fit on a node of one CPU.
 WORKERS = ["--workers", "3", "--set", "pretrain.bn_splits=3", "cluster.k=8", "report.umap_points=40"]
 

@@ -21,7 +21,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from pipeline.cluster import kmeans
 from pipeline.config import PretrainConfig
-from pipeline.data.keyed import sample_keys
+from pipeline.data.random_streams import stream_keys
 from pipeline.data.views import GREY, RGB, Recipe, make_views
 from pipeline.device import Pace
 from pipeline.moco.fast.cuda_graph import PLAIN_CALLS
@@ -152,7 +152,7 @@ def test_splits_of_many_pixels_are_normalised_as_torch_does() -> None:
 def test_a_view_is_the_same_on_every_device(recipe: Recipe, channels: int) -> None:
     images = torch.from_numpy(_images(channels)).permute(0, 3, 1, 2).contiguous()
     ids = torch.arange(200)
-    keys = sample_keys(1, 2, torch.zeros_like(ids), ids, 0)
+    keys = stream_keys(1, 2, torch.zeros_like(ids), ids, 0)
     ours = make_views(images.cuda(), keys.cuda(), recipe).cpu()
     torch.testing.assert_close(ours, make_views(images, keys, recipe), atol=1e-3, rtol=1e-3)
 

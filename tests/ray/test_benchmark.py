@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.usefixtures("local_ray"), pytest.mark.timeout(600)]
 
 SIZE, TEST = 150, 60
 TINY = ["pretrain.epochs=1", "pretrain.batch_size=32", "pretrain.queue_size=64", "pretrain.bn_splits=2"]
-TINY += ["cluster.n_init=2"]
+TINY += ["preset=hacon", "cluster.n_init=2"]
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from hacon.selecting import Query, select
+from hacon.selecting import Query
+from hacon.selecting import select as select_by_preset
 from jobs.cli import main
 from pipeline.artifacts import Uint8
 from pipeline.errors import InputError
@@ -22,6 +24,7 @@ TINY = {
     **{"report.umap_points": 40, "report.random_draws": 50},
 }
 COPIES = 5
+select = partial(select_by_preset, preset="hacon")
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +75,7 @@ def test_a_folder_is_chosen_from_as_the_command_line_does(images: Uint8, tmp_pat
     assert found.rows is None and all(key.endswith(".png") for key in found.keys)
     flags = ["--pool", f"folder:{tmp_path}", "--budget", "4", "--run", "line", "--store", str(tmp_path / "out")]
     more = [f"{key}={value}" for key, value in settings.items()]
-    assert main(["select", *flags, "--set", "query.order=closest-to-centroid", *more]) == 0
+    assert main(["select", *flags, "--preset", "hacon", "--set", "query.order=closest-to-centroid", *more]) == 0
     store = Location(str(tmp_path / "out"))
     assert store.read_bytes("runs/python/query/query.csv") == store.read_bytes("runs/line/query/query.csv")
 

@@ -22,7 +22,13 @@ from tests.runs import files_of
 
 SIZE, EPOCHS = 150, 6
 CHECKPOINT = "runs/r/pretrain/checkpoint.safetensors"
-SETTINGS = [f"pretrain.epochs={EPOCHS}", "pretrain.batch_size=32", "pretrain.queue_size=64", "pretrain.bn_splits=2"]
+SETTINGS = [
+    "preset=hacon",
+    f"pretrain.epochs={EPOCHS}",
+    "pretrain.batch_size=32",
+    "pretrain.queue_size=64",
+    "pretrain.bn_splits=2",
+]
 
 
 def _job(name: str, store: Location, file: Path) -> list[str]:

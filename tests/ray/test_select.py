@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.usefixtures("local_ray"), pytest.mark.timeout(900)]
 
 SIZE, BUDGET = 150, 12
 TINY = ["pretrain.epochs=2", "pretrain.batch_size=32", "pretrain.queue_size=64", "pretrain.bn_splits=2", "cluster.k=8"]
-TINY += ["report.umap_points=40", "report.random_draws=50"]
+TINY += ["preset=hacon", "report.umap_points=40", "report.random_draws=50"]
 
 
 @pytest.fixture(scope="module")
@@ -269,7 +269,9 @@ def test_budgets_of_one_and_of_all(done: Location, pool_file: Path, budget: int)
 def test_what_only_the_pool_can_tell_is_refused_before_training(
     done: Location, pool_file: Path, flags: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = main(["select", "--pool", f"npz:{pool_file}", "--store", done.uri, "--run", "bad", *flags])
+    code = main(
+        ["select", "--pool", f"npz:{pool_file}", "--store", done.uri, "--run", "bad", "--preset", "hacon", *flags]
+    )
     error = capsys.readouterr().err
     assert code == 2 and words in error and len(error.strip().splitlines()) == 1
     assert not done.exists("runs/bad")

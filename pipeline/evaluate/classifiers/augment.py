@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pipeline.data.keyed import splitmix64, uniform
+from pipeline.data.random_streams import splitmix64, uniform
 
 _DRAWS = 8
 
@@ -35,7 +35,7 @@ def augment(images: Tensor, keys: Tensor, recipe: Augmentation) -> Tensor:
 
     Args:
         images: (n, C, H, W) uint8, C = 1 or 3.
-        keys: (n,) int64, see ``keyed.sample_keys``.
+        keys: (n,) int64, see ``random_streams.stream_keys``.
 
     Returns:
         (n, C, H, W) float32 in [0, 1].

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from pipeline import device as devices
 from pipeline.artifacts import Float32, Float64, Uint8
-from pipeline.data.keyed import sample_keys
+from pipeline.data.random_streams import stream_keys
 from pipeline.evaluate.classifiers.augment import Augmentation, augment
 from pipeline.evaluate.classifiers.model import Backbone, ImageClassifier
 from pipeline.evaluate.classifiers.settings import NetworkSettings
@@ -139,7 +139,7 @@ class _Training:
         for rows in epoch_batches(len(self.labels), self.settings, self.generator):
             # Every draw of an epoch has a number of its own, so that an image drawn twice looks different.
             number = torch.arange(draws, draws + len(rows), device=rows.device)
-            keys = sample_keys(self.seed, epoch, number, self.ids[rows], view=0)
+            keys = stream_keys(self.seed, epoch, number, self.ids[rows], view=0)
             pixels = augment(self.images[rows], keys, self.recipe)
             with devices.autocast(pixels.device, self.dtype):
                 logits = self.model(pixels, self.generator)

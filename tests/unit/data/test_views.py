@@ -12,7 +12,7 @@ from scipy import stats
 from torchvision.transforms import InterpolationMode, RandomResizedCrop
 
 from pipeline.data import views
-from pipeline.data.keyed import sample_keys, uniform
+from pipeline.data.random_streams import stream_keys, uniform
 from pipeline.data.views import GREY, RGB, Recipe
 
 
@@ -26,7 +26,7 @@ def _images(n: int, size: int, channels: int = 3, low: float = 0.3, high: float 
 
 def _keys(n: int, view: int = 0) -> torch.Tensor:
     ids = torch.arange(n)
-    return sample_keys(0, 0, torch.zeros_like(ids), ids, view)
+    return stream_keys(0, 0, torch.zeros_like(ids), ids, view)
 
 
 @pytest.mark.parametrize("box", [(0, 0, 28, 28), (3, 5, 11, 17), (20, 1, 8, 9), (27, 27, 1, 1), (0, 14, 28, 14)])

@@ -12,8 +12,8 @@ from sklearn.datasets import load_digits
 from pipeline.config import PretrainConfig
 from pipeline.context import LocalContext
 from pipeline.moco.model import MoCo, batch_norms
+from pipeline.moco.plain_step import PlainTraining
 from pipeline.moco.resident import ResidentPixels
-from pipeline.moco.step import PlainTraining
 from pipeline.moco.task import PretrainTask
 from pipeline.moco.train import Pretraining, pretrain
 from pipeline.progress import Progress

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.artifacts import PoolManifest, image_column, images_of, pool_schema
-from pipeline.data.exchange import Share
 from pipeline.data.pool import PoolReader
 from pipeline.data.sampler import BLOCK, Sampler
+from pipeline.data.worker_messages import Share
 from pipeline.on_ray.stream import read_images, requests
 from pipeline.storage import Location
 

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from pipeline.artifacts import Layout, PoolManifest, image_column, pool_schema
-from pipeline.data.exchange import Exchange, Share
 from pipeline.data.pool import PoolReader
 from pipeline.data.sampler import BLOCK, Sampler
 from pipeline.data.staging import Sizes, _write
+from pipeline.data.worker_messages import Exchange, Share
 from pipeline.moco.confidence import ConfidenceAccumulator
 from pipeline.moco.task import PretrainTask
 from pipeline.moco.train import Pretraining

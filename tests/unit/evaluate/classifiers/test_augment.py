@@ -7,7 +7,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from pipeline.data.keyed import sample_keys
+from pipeline.data.random_streams import stream_keys
 from pipeline.evaluate.classifiers.augment import Augmentation, augment
 
 N = 4000
@@ -20,7 +20,7 @@ def images(n: int, height: int = 6, width: int = 6, channels: int = 3) -> Tensor
 
 def keys(n: int, seed: int = 0) -> Tensor:
     ids = torch.arange(n)
-    return sample_keys(seed, 0, torch.zeros_like(ids), ids, view=0)
+    return stream_keys(seed, 0, torch.zeros_like(ids), ids, view=0)
 
 
 def only(**settings: float | str) -> Augmentation:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.data.exchange import Exchange, Share
 from pipeline.data.sampler import BLOCK, Sampler
+from pipeline.data.worker_messages import Exchange, Share
 
 
 @pytest.mark.parametrize(("size", "workers"), [(1, 3), (2, 3), (10, 1), (10, 3), (4096, 8)])

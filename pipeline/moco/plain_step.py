@@ -6,19 +6,18 @@ hold that one to this one. N = images of a batch, D = projection dimensions, Q =
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.config import PretrainConfig
-from pipeline.data.keyed import sample_keys
+from pipeline.data.random_streams import stream_keys
 from pipeline.data.sampler import Step
 from pipeline.data.views import make_views, recipe_for
 from pipeline.moco.confidence import ConfidenceAccumulator
 from pipeline.moco.model import MoCo
+from pipeline.moco.schedule import learning_rate
 from pipeline.moco.task import PretrainTask
 
 
@@ -43,7 +42,7 @@ class PlainTraining:
 
         # Two random views of every image.
         recipe = recipe_for(config.recipe, self.task.channels, config.blur)
-        view_1, view_2 = (make_views(images, sample_keys(seed, epoch, repeat, ids, view), recipe) for view in (0, 1))
+        view_1, view_2 = (make_views(images, stream_keys(seed, epoch, repeat, ids, view), recipe) for view in (0, 1))
 
         # Keys: the momentum encoder, without a gradient. Shuffled, so that batch norm cannot tell a pair by its split.
         model.update_key_encoder()
@@ -82,13 +81,3 @@ def probability(query: Tensor, key: Tensor, ids: Tensor, temperatures: Sequence[
     similarity = (z @ z.T).masked_fill(same, -torch.inf)
     by_view = [torch.softmax(similarity / tau, 1)[row, positive] for tau in temperatures]  # Eq. 1, (2N,) each
     return torch.stack([(each[: len(ids)] + each[len(ids) :]) / 2 for each in by_view], 1)  # Eq. 2
-
-
-def learning_rate(config: PretrainConfig, epoch: int, step: int, steps: int) -> float:
-    """Scaled with the batch; linear warm-up, then half a cosine to 0 (Table 2). ``steps``: of an epoch."""
-    done = epoch + step / steps
-    peak = config.learning_rate * config.batch_size / 256
-    if done < config.warmup_epochs:
-        return peak * (done + 1 / steps) / config.warmup_epochs
-    share = (done - config.warmup_epochs) / max(config.epochs - config.warmup_epochs, 1)
-    return peak * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))

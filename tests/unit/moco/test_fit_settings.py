@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.config import PretrainConfig
 from pipeline.errors import InputError
-from pipeline.moco.fit import fit_to_pool
+from pipeline.moco.fit_settings import fit_to_pool
 from pipeline.presets import preset
 
 

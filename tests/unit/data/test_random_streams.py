@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from pipeline.data.keyed import sample_keys, splitmix64, uniform
+from pipeline.data.random_streams import splitmix64, stream_keys, uniform
 
 _MASK = (1 << 64) - 1
 
@@ -32,7 +32,7 @@ def test_splitmix64_agrees_with_python_integers() -> None:
 
 def test_uniform_is_uniform_and_its_columns_are_uncorrelated() -> None:
     ids = torch.arange(20_000)
-    draws = uniform(sample_keys(3, 5, torch.zeros_like(ids), ids, 1), 8).double().numpy()
+    draws = uniform(stream_keys(3, 5, torch.zeros_like(ids), ids, 1), 8).double().numpy()
     assert draws.min() >= 0 and draws.max() < 1
     for column in draws.T:
         assert stats.kstest(column, "uniform").pvalue > 1e-3
@@ -43,9 +43,9 @@ def test_uniform_is_uniform_and_its_columns_are_uncorrelated() -> None:
 def test_a_draw_follows_from_its_key_alone_whatever_the_batch_around_it() -> None:
     ids = torch.arange(100)
     repeat = ids % 3
-    together = uniform(sample_keys(0, 2, repeat, ids, 0), 5)
+    together = uniform(stream_keys(0, 2, repeat, ids, 0), 5)
     shuffled = torch.randperm(100, generator=torch.Generator().manual_seed(0))
-    apart = torch.cat([uniform(sample_keys(0, 2, repeat[i : i + 1], ids[i : i + 1], 0), 5) for i in shuffled])
+    apart = torch.cat([uniform(stream_keys(0, 2, repeat[i : i + 1], ids[i : i + 1], 0), 5) for i in shuffled])
     assert torch.equal(apart, together[shuffled])
 
 
@@ -55,12 +55,12 @@ def test_each_part_of_the_key_changes_the_draw(changed: str) -> None:
 
     def draw(values: dict[str, int]) -> torch.Tensor:
         repeat, ids = torch.tensor([values["repeat"]]), torch.tensor([values["sample_id"]])
-        return uniform(sample_keys(values["seed"], values["epoch"], repeat, ids, values["view"]), 4)
+        return uniform(stream_keys(values["seed"], values["epoch"], repeat, ids, values["view"]), 4)
 
     assert not torch.equal(draw(parts), draw({**parts, changed: 2}))
 
 
 def test_no_two_of_a_million_keys_are_equal() -> None:
     ids = torch.arange(250_000)
-    keys = [sample_keys(0, epoch, torch.zeros_like(ids), ids, view) for epoch in range(2) for view in range(2)]
+    keys = [stream_keys(0, epoch, torch.zeros_like(ids), ids, view) for epoch in range(2) for view in range(2)]
     assert len(torch.unique(torch.cat(keys))) == 1_000_000

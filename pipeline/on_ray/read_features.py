@@ -1,6 +1,6 @@
 """Reading embeddings: as a Ray Data stream, or on one machine straight from the files.
 
-Separate from ``embedding``, which writes them, so that a process that reads them need not load torch.
+Separate from ``write_features``, so that a process that reads them need not load torch.
 """
 
 from __future__ import annotations

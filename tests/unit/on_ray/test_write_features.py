@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.artifacts import Float32, features_of
 from pipeline.features import features_table
-from pipeline.on_ray.embedding import _gathered, rows_of_a_file
+from pipeline.on_ray.write_features import _gathered, rows_of_a_file
 
 FEATURES = np.random.default_rng(0).normal(size=(25, 3)).astype(np.float32)
 

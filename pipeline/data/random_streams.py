@@ -1,5 +1,7 @@
 """Counter-based random numbers: a draw follows from its key alone, never from worker state.
 
+A key here names a stream of random numbers. It is no image's key.
+
 The generator is SplitMix64 (Steele, Lea & Flood 2014), vectorised over samples in torch's wrapping
 int64 arithmetic. NumPy's and torch's own counter-based generators take one key at a time; here
 every sample has its own. Same key, same number: on any worker, any device, in any order.
@@ -15,7 +17,7 @@ _MIX_1 = 0xBF58476D1CE4E5B9 - (1 << 64)
 _MIX_2 = 0x94D049BB133111EB - (1 << 64)
 
 
-def sample_keys(seed: int, epoch: int | Tensor, repeat: Tensor, sample_id: Tensor, view: int | Tensor) -> Tensor:
+def stream_keys(seed: int, epoch: int | Tensor, repeat: Tensor, sample_id: Tensor, view: int | Tensor) -> Tensor:
     """One key a sample and view, from (seed, epoch, repeat, sample_id, view).
 
     Args:

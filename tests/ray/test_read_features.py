@@ -19,12 +19,12 @@ def place(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Location:
     """A store; read as on one machine, and as on a cluster."""
-    monkeypatch.setattr("pipeline.on_ray.embeddings.only_this_machine", lambda: request.param)
+    monkeypatch.setattr("pipeline.on_ray.read_features.only_this_machine", lambda: request.param)
     return Location(str(tmp_path_factory.mktemp("embeddings")))
 
 
 def test_shuffled_files_and_rows_are_put_in_id_order(place: Location) -> None:
-    from pipeline.on_ray.embeddings import all_features, embeddings_stream, features_in_id_order, features_of_samples
+    from pipeline.on_ray.read_features import all_features, embeddings_stream, features_in_id_order, features_of_samples
 
     result = embedded(place, FEATURES, np.random.default_rng(1).permutation(SIZE))
     assert np.array_equal(all_features(place, result), FEATURES)
@@ -36,7 +36,7 @@ def test_shuffled_files_and_rows_are_put_in_id_order(place: Location) -> None:
 
 
 def test_missing_and_doubled_rows_are_an_error(place: Location) -> None:
-    from pipeline.on_ray.embeddings import all_features, embeddings_stream, features_in_id_order
+    from pipeline.on_ray.read_features import all_features, embeddings_stream, features_in_id_order
 
     result = embedded(place, FEATURES, np.r_[0:500, 499, 501:SIZE])
     with pytest.raises(RuntimeError, match="2 of 1000 samples do not come exactly once"):
