@@ -66,7 +66,7 @@ _FLAGS = {
 
 _TRIALS = {
     "classifier": "trained on what was chosen: probe, resnet18, finetune, paper, csval (probe)",
-    "k": "clusters of the trials, where they are needed; the run's own are cluster.k (as many as images are chosen, 30 at most)",
+    "k": "clusters of the trials, where they are needed; the run's own are cluster.k (as the budget, 30 at most)",
     "scorer": "of a first query by uncertainty: trained on the test split, as in the paper, or on a first half that is "
     "drawn at random: test, labelled (test)",
     "orders": "an .npz of published orders of this pool, for strategies called authors:NAME",

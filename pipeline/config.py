@@ -321,7 +321,8 @@ def check(config: RunConfig) -> None:
 
 def settled(config: RunConfig) -> RunConfig:
     """The settings with those filled in that follow from others."""
-    if config.ingest.folder_size is None and config.embed.features in SMALL_INPUT:
+    of_folder = config.ingest.source.startswith("folder:")
+    if of_folder and config.ingest.folder_size is None and config.embed.features in SMALL_INPUT:
         return dataclasses.replace(
             config, ingest=dataclasses.replace(config.ingest, folder_size=SMALL_INPUT[config.embed.features])
         )

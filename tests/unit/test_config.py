@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.config import RunConfig, check, override, to_dict, valid_keys
+from pipeline.config import RunConfig, check, override, settled, to_dict, valid_keys
 from pipeline.errors import InputError
 from pipeline.presets import PRESETS, preset
 
@@ -284,3 +284,13 @@ def test_an_unknown_preset_names_the_closest(name: str, hint: str) -> None:
     with pytest.raises(InputError) as caught:
         preset(name)
     assert str(caught.value).startswith(f"There is no preset '{name}'; {hint}")
+
+
+def test_only_folders_get_a_size_that_suits_the_features() -> None:
+    """A pool of an array is the same one, whatever features are made of it."""
+    folder = settled(override(preset("default"), {"ingest.source": "folder:/scans"}))
+    assert folder.ingest.folder_size == 112
+    array = settled(override(preset("default"), {"ingest.source": "npz:/a.npz"}))
+    assert array.ingest.folder_size is None
+    paper = settled(override(preset("hacon"), {"ingest.source": "folder:/scans"}))
+    assert paper.ingest.folder_size is None and settled(folder) == folder
