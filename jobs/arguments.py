@@ -60,6 +60,7 @@ _FLAGS = {
     "features": "embed.features",
     "k": "cluster.k",
     "weights": "embed.weights",
+    "labelled": "query.labelled",
     "budget": "query.budget",
 }
 """Flag -> the setting that it is short for."""
@@ -153,6 +154,7 @@ def parser(name: str) -> argparse.ArgumentParser:
     run = parse.add_argument_group("run")
     if name not in _OWN_FLAGS:
         run.add_argument("--budget", metavar="B", help="how many images to label")
+        run.add_argument("--labelled", metavar="FILE", help="a CSV of images that are labelled or handed out already")
         run.add_argument("--k", metavar="K", help="clusters (as the budget, 30 at most)")
     for flag, purpose in _SWITCHES.get(name, {}).items():
         run.add_argument(f"--{flag}", action="store_true", help=purpose)

@@ -197,6 +197,9 @@ class QueryConfig:
     """The temperature of the confidence to select by: one of those in its table (docs/method.md, decision 2)."""
     max_budget: int | None = setting(None, "query", within=COUNT)
     """Rank this many images. None: the whole pool; for an order on features (coreset, ...) the query alone."""
+    labelled: str | None = setting(None, no="by its content, which is an input of the stage")
+    """A CSV file with a column of keys (``ingest.key_column``): images that are labelled or handed out already. They
+    are not chosen again, and count as covered."""
     image_prefix: str | None = setting(None, no="how a task names an image; the tasks are written anew")
     """Prefix of a key in the addresses of Label Studio's tasks, or an address with ``{key}`` in it. None: the folder
     of ``ingest.source``, which only S3 makes an address."""

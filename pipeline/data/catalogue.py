@@ -87,6 +87,27 @@ def checked(config: IngestConfig) -> IngestConfig:
     )
 
 
+def look(config: IngestConfig) -> None:
+    """Raise InputError where this machine sees at once that a source cannot be read. Called before Ray starts.
+
+    A glance, not a listing: whether the folder, the archive and the tables of labels are there.
+    """
+    settings = checked(config)
+    scheme, rest = _split(settings)
+    if scheme == "npz" and not rest.startswith("s3://"):
+        location, file = _folder_and_file(rest)
+        if not location.is_file(file):
+            raise InputError(f"There is no file '{rest}'; check the path.")
+    if scheme != "folder":
+        return
+    location = open_source(_folder_and_glob(rest)[0])
+    if next(location.walk(), None) is None:
+        raise InputError(f"There is no file in or below '{rest}'; check the path.")
+    for name in (settings.labels, *settings.more_labels):
+        if name not in (None, FOLDERS):
+            _table(str(name), location)
+
+
 def pool_name(config: IngestConfig) -> str:
     """``ingest.name``, or a name made of source and size, such as "blood28" or "scans-224px".
 

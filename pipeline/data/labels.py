@@ -175,6 +175,28 @@ def _plain_id(text: str) -> str:
     return plain(text).replace("\\", "/").removeprefix("./")
 
 
+def named_by_table(table: Table, keys: Sequence[str], key_column: str) -> tuple[NDArray[np.bool_], list[str]]:
+    """Which images a table names, whatever else it says of them.
+
+    The key column holds relative paths, file names or stems, as that of a table of labels.
+
+    Returns:
+        (N,) whether each of ``keys`` is named; the ids that name none of them.
+
+    Raises:
+        InputError: the column is missing, an id fits two images, or a spreadsheet has changed the ids.
+    """
+    rows, _ = _rows(table, key_column, key_column)
+    label_of: dict[str, _Row] = {}
+    for written, _ in rows:
+        _add(label_of, _Row("named", written, table.name))
+    found = _matched(label_of, keys, key_column)
+    used = {*found.values()}
+    unused = [row for each, row in label_of.items() if each not in used]
+    _check_ids(unused, [key for key in keys if key not in found], key_column)
+    return np.array([key in found for key in keys], np.bool_), [row.written for row in unused]
+
+
 def _add(label_of: dict[str, _Row], row: _Row) -> None:
     known = label_of.setdefault(_plain_id(row.written), row)
     if known.label is None:

@@ -6,14 +6,17 @@ features of a sample, on which the paper's premise is measured.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pipeline.artifacts import ORDER_SCHEMA, PoolManifest, confidence_at, matching_temperature
 from pipeline.config import RunConfig
 from pipeline.data.catalogue import image_folder
+from pipeline.data.labels import Table, named_by_table
 from pipeline.data.pool import PoolReader
 from pipeline.errors import InputError
 from pipeline.on_ray.read_features import all_features, features_of_samples
@@ -79,10 +82,15 @@ def query(run: Run, pool: PoolManifest, trained: Trained | None, embedded: Embed
     """
     check_query(run.config, pool.size)
     inputs = {"clusters": clustered.fingerprint, "confidence": None if trained is None else trained.fingerprint}
+    table = labelled_table(run.config)
+    if table is not None:  # absent where there is none, as in the claims of older versions
+        inputs["labelled"] = hashlib.sha256(table.data).hexdigest()
     stage = stage_of(run, Queried, inputs, reusable=False)
 
     def work(_: str) -> Queried:
         view = pool_view(run.store, trained, clustered, run.config.query.temperature)
+        if table is not None:
+            view = replace(view, labelled=_labelled(run, pool, table))
         measured = _premise(run, view, embedded)
         order, reason = _chosen(run, measured)
         run.log(f"order {order.name}{f': {reason}' if reason else ''}")
@@ -96,6 +104,43 @@ def query(run: Run, pool: PoolManifest, trained: Trained | None, embedded: Embed
     queried = stage.run(work, run.log)
     _write_tasks(run, queried)
     return queried
+
+
+def labelled_table(config: RunConfig) -> Table | None:
+    """The file that says what is labelled already.
+
+    Raises:
+        InputError: it is not there.
+    """
+    name = config.query.labelled
+    if name is None:
+        return None
+    folder, slash, file = name.rpartition("/")
+    location = Location(folder or slash or ".")
+    if not location.is_file(file):
+        raise InputError(f"There is no file '{name}'; check --labelled.")
+    return Table(name, location.read_bytes(file))
+
+
+def _labelled(run: Run, pool: PoolManifest, table: Table) -> NDArray[np.bool_]:
+    """(N,) what is labelled already.
+
+    Raises:
+        InputError: more than is left is asked for, or a table that cannot be read so.
+    """
+    config, reader = run.config, PoolReader(run.store, pool)
+    keys = reader.keys(np.arange(pool.size)).to_pylist()
+    labelled, unknown = named_by_table(table, keys, config.ingest.key_column)
+    count = int(labelled.sum())
+    run.log(f"{count} of {counted(pool.size, 'image')} labelled already, by '{table.name}'")
+    if unknown:
+        run.log(f"{counted(len(unknown), 'id')} of '{table.name}' not in the pool, such as '{unknown[0]}'")
+    if config.query.budget > pool.size - count:
+        raise InputError(
+            f"The budget is {config.query.budget}, and {pool.size - count} of {counted(pool.size, 'image')} are not "
+            "labelled yet; choose at most so many."
+        )
+    return labelled
 
 
 def pool_view(store: Location, trained: Trained | None, clustered: Clustered, temperature: float) -> PoolView:
@@ -155,7 +200,7 @@ def _chosen(run: Run, measured: Premise | None) -> tuple[Strategy, str]:
 def _write(run: Run, pool: PoolManifest, view: PoolView, order_by: Strategy, folder: str) -> Queried:
     """Rank the samples of the view and write the query's files into ``folder``."""
     config, store = run.config, run.store
-    most = emitted(order_by, config.query.budget, config.query.max_budget, pool.size)
+    most = emitted(order_by, config.query.budget, config.query.max_budget, len(view.unlabelled_rows))
     with watched(f"the order {order_by.name}", run.log):
         ids = order_by.query(view, most, config.seed)
     # The view is in id order and ids are dense, so an id is its row.

@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.artifacts import PoolManifest
-from pipeline.data.catalogue import checked
+from pipeline.data.catalogue import look
 from pipeline.moco.fit_settings import check_splits, fit_to_pool
 from pipeline.on_ray.session import ray_session
 from pipeline.plan import trains
@@ -27,7 +27,7 @@ from pipeline.stages.cluster import check_backend, cluster, clusters_for
 from pipeline.stages.embed import check_features, embed
 from pipeline.stages.ingest import ingest
 from pipeline.stages.pretrain import check_workers, pretrain
-from pipeline.stages.query import check_query, query
+from pipeline.stages.query import check_query, labelled_table, query
 from pipeline.stages.space import compare
 from pipeline.stages.warm_up import warm_up
 
@@ -52,7 +52,8 @@ def select(run: Run) -> Selected:
     from pipeline.stages.report import report
 
     config = run.config
-    checked(config.ingest)
+    look(config.ingest)
+    labelled_table(config)
     check_features(config.embed)
     check_query(config)
     training = trains(config)

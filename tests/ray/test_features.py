@@ -169,3 +169,28 @@ def test_a_run_of_no_training_that_then_asks_for_confidence_trains(
     assert queried is not None and queried.premise is not None
     assert "The premise of hard-to-contrast" in store.read_bytes("runs/both/report/report.html").decode()
     assert all(row["confidence"] or row["rank"] for row in query_of(store, "both"))
+
+
+def test_what_is_labelled_already_is_not_chosen_again_and_counts_as_covered(
+    store: Location, frozen: str, archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the query of an earlier run, with a key that is in no pool."""
+    first = store.read_bytes(f"runs/{frozen}/query/query.csv").decode()
+    done = tmp_path / "done.csv"
+    done.write_text(first + "9,999,nobody,0,,\n")
+    flags = ["--pool", f"npz:{archive}", "--store", store.uri, "--run", "next", "--from", frozen, "--budget", "10"]
+    assert main(["select", *flags, "--labelled", str(done), *FEW]) == 0
+    said = capsys.readouterr().out
+    assert f"{BUDGET} of {SIZE} images labelled already" in said and "1 id of" in said and "'nobody'" in said
+    before = [int(row["sample_id"]) for row in query_of(store, frozen)]
+    after = [int(row["sample_id"]) for row in query_of(store, "next")]
+    moved = features(store, frozen, "components")
+    expected = hacon.order(moved, 10, strategy="greedy-medoids", labelled=before)
+    assert after == expected.tolist() and not {*before} & {*after}
+    # One nested order: what follows the first query is what the longer query has after it.
+    assert after == hacon.order(moved, BUDGET + 10, strategy="greedy-medoids")[BUDGET:].tolist()
+    done.write_text(first.splitlines()[0] + "\n" + first.splitlines()[1] + "\n")
+    assert main(["select", *flags, "--labelled", str(done), *FEW]) == 2
+    assert "was begun with another labelled than this" in capsys.readouterr().err
+    assert main(["select", *flags, "--labelled", str(tmp_path / "gone.csv"), *FEW]) == 2
+    assert "There is no file" in capsys.readouterr().err

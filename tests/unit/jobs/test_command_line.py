@@ -524,3 +524,30 @@ def test_globs_may_come_again(tmp_path: Path) -> None:
     config, _ = configure(vars(parser("select").parse_args(argv)))
     assert config.ingest.include == ("*.bmp", "a,b/*")
     assert config.ingest.exclude == ("masks",)
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (("--pool", "folder:nowhere"), "There is nothing at '"),
+        (("--pool", "folder:empty"), "There is no file in or below '"),
+        (("--pool", "folder:some", "--labels", "gone.csv"), "There is no labels file '"),
+        (("--pool", "npz:gone.npz"), "There is no file '"),
+        (
+            ("--pool", "digits", "--features", "imagenett"),
+            "There are no features 'imagenett'; did you mean 'imagenet'?",
+        ),
+        (("--pool", "digits", "--features", "v.parquet"), "There is no file of features 'v.parquet'"),
+        (
+            ("--pool", "digits", "--weights", "w.safetensors"),
+            "--weights is for --features timm:NAME, not for 'imagenet'",
+        ),
+    ],
+)
+def test_what_is_not_there_is_told_before_ray_starts(
+    argv: tuple[str, ...], words: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "empty").mkdir()
+    (here / "some").mkdir()
+    (here / "some" / "a.png").write_bytes(b"")
+    assert refusal(capsys, "select", *argv, "--budget", "3").startswith(words)
