@@ -125,7 +125,7 @@ def labels_from_tables(
                 f"--label-column: {', '.join(columns)}."
             )
         raise InputError(
-            f"Not one of the {counted(len(keys), 'image')} (such as '{keys[0]}') is labelled by column "
+            f"None of {counted(len(keys), 'image')} (such as '{keys[0]}') is labelled by column "
             f"'{key_column}' of '{row.table}' (such as '{row.written}'); choose another --key-column: "
             f"{', '.join(columns)}."
         )

@@ -214,7 +214,7 @@ def _settle(job: _Job, receipt_refs: list[ray.ObjectRef[pa.Table]], shape: Shape
     samples = {split: accepted(receipts, split) for split in source.splits}
     if samples["train"].num_rows == 0:
         raise InputError(
-            f"Not one of the {counted(len(keys), 'image')} can be read (first: '{keys[0]}': {reasons['reason'][0]}); "
+            f"None of {counted(len(keys), 'image')} can be read (first: '{keys[0]}': {reasons['reason'][0]}); "
             "check the source."
         )
     for split, table in samples.items():

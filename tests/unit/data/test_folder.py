@@ -316,7 +316,7 @@ def test_labels_of_some_images_and_quoted_ones(scans: Path) -> None:
         ("image_id;dx\na;1\n", "no column 'key'; .* image_id;dx"),
         ("key,dx\na,1\n", "no column 'label'; choose --label-column among key, dx"),
         ("", "no column 'key'; .* none"),
-        ("key,label\nq,1\n", r"Not one of the 4 images \(such as 'a.tif'\) .* \(such as 'q'\).*: key, label"),
+        ("key,label\nq,1\n", r"None of 4 images \(such as 'a.tif'\) .* \(such as 'q'\).*: key, label"),
         ("key,label\na,1\na,2\n", "gives 'a' the labels '1' and '2'"),
         ("key,label\na,1,1\n", "is no CSV file"),
         ("key,label\na,1\n".encode("utf-16"), "is no CSV file .*zero bytes"),

@@ -185,7 +185,7 @@ def test_contradictions_are_refused_with_both_labels() -> None:
 
 def test_a_table_that_labels_nothing() -> None:
     assert "marks all images as unlabelled" in refused("100,nan\n007,\n")
-    assert "Not one of the 4 images" in refused("other,x\n")
+    assert "None of 4 images" in refused("other,x\n")
 
 
 @pytest.mark.parametrize(
