@@ -12,7 +12,6 @@ from pipeline.ahead import map_ahead
 from pipeline.artifacts import Encoder, Float32, Uint8
 from pipeline.embed.backbone import BackboneEmbedder
 from pipeline.embed.moco import Embedder
-from pipeline.storage import Location
 
 MOST_WORKER_THREADS = 4
 """Each worker thread runs Python beside the others, and one of them at a time has the interpreter."""
@@ -21,9 +20,9 @@ Part = TypeVar("Part")
 Found = TypeVar("Found")
 
 
-def open_embedder(store: Location, encoder: Encoder, device: torch.device) -> Callable[[Uint8], Float32]:
-    """The function (n, H, W, C) uint8 -> (n, D) float32 of norm 1. Reads the weights from the store."""
-    weights = load(store.read_bytes(encoder.file))
+def open_embedder(file: bytes, encoder: Encoder, device: torch.device) -> Callable[[Uint8], Float32]:
+    """The function (n, H, W, C) uint8 -> (n, D) float32 of norm 1; ``file`` is the content of ``encoder.file``."""
+    weights = load(file)
     if encoder.kind == "moco":
         return Embedder(weights, encoder.name, device)
     return BackboneEmbedder(encoder, weights, device)

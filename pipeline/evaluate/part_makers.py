@@ -127,7 +127,7 @@ def _embedder(given: Opened) -> Callable[[Uint8], Float32]:
     from pipeline.embed import open_embedder  # torchvision: five seconds that a trial's worker need not wait for
 
     encoder = given.embedded.encoder or given.stage(Trained).encoder
-    return open_embedder(given.evaluation.store, encoder, given.device)
+    return open_embedder(given.evaluation.store.read_bytes(encoder.file), encoder, given.device)
 
 
 def _facts(found: KMeansResult) -> SharedPart:

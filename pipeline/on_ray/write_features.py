@@ -106,7 +106,7 @@ class _EmbedImages:
         if not torch.cuda.is_available():
             torch.set_num_threads(1 if one else cores())
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._embedder = open_embedder(store, encoder, device)
+        self._embedder = open_embedder(store.read_bytes(encoder.file), encoder, device)
         self._shape = shape
 
     def __call__(self, batch: pa.Table) -> pa.Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pipeline.paper.data import CurveFigure, CyclesFigure, FeatureMap, LabelFigure, PaperData, PoolMap
+from pipeline.progress import counted
 from pipeline.report.words import count
 
 BAND = "Lines are means over the seeds, bands one standard deviation to either side."
@@ -71,7 +72,7 @@ def correlation(figure: CyclesFigure) -> str:
     """The correlation in words, beside the paper's."""
     paper = "" if figure.paper_r is None else f"; the paper: r = {figure.paper_r:.2f}"
     if figure.r is None or figure.p is None:
-        return f"{figure.n} curve(s) are too few, or too much alike, for a correlation{paper}."
+        return f"{counted(figure.n, 'curve')} are too few, or too much alike, for a correlation{paper}."
     return f"Pearson's r = {figure.r:.2f}, p = {figure.p:.2g}, {count(figure.points)} different first queries{paper}."
 
 

@@ -127,7 +127,7 @@ def test_the_main_job_on_two_nodes(
     done = _submit(dashboard, environment, "python", "-m", "jobs.select", *flags, *SETTINGS)
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
-    for words in ("2 node(s), 2 CPUs", "pretrain on 3 worker(s)", "of 150 images to label first"):
+    for words in ("2 nodes, 2 CPUs", "pretrain on 3 workers", "of 150 images to label first"):
         assert words in said, said
     rows = list(csv.DictReader(io.StringIO(store.read_bytes("runs/two/query/query.csv").decode())))
     assert len({row["sample_id"] for row in rows}) == len(rows) == BUDGET

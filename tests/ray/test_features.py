@@ -70,7 +70,7 @@ def test_nothing_is_trained_and_the_features_are_the_networks(store: Location, f
     embedded = finished(store, f"runs/{frozen}/embeddings", Embedded)
     assert embedded is not None and embedded.encoder is not None
     assert (embedded.source, embedded.encoder.side, embedded.dimensions) == ("imagenet", 96, 1280)
-    embed = open_embedder(store, embedded.encoder, torch.device("cpu"))
+    embed = open_embedder(store.read_bytes(embedded.encoder.file), embedded.encoder, torch.device("cpu"))
     with np.load(archive) as arrays:
         expected = embed(arrays["train_images"][..., np.newaxis])
     np.testing.assert_allclose(features(store, frozen, "embeddings"), expected, atol=1e-5)
