@@ -17,10 +17,11 @@ from pipeline.progress import say
 from pipeline.run import Run, saved_config
 from pipeline.storage import Location, open_store
 
-Job = Callable[[Run], None]
+Job = Callable[[Run], int | None]
 
 JOBS = {
     "select": "the main job: from images to query and report, all stages in one",
+    "reselect": "the scheduled job: what is new in the archive, and the next images to label",
     "ingest": "images anywhere -> a pool on the store",
     "pretrain": "pool -> MoCo v2 weights and every image's confidence",
     "embed": "pool + encoder -> features",
@@ -64,6 +65,9 @@ _FLAGS = {
     "budget": "query.budget",
 }
 """Flag -> the setting that it is short for."""
+
+_OTHER_FLAGS = {"reselect": {"budget": "reselect.budget", "most_open": "reselect.most_open"}}
+"""Job -> its flags that are short for other settings than elsewhere, or that only it has."""
 
 _TRIALS = {
     "classifier": "trained on what was chosen: probe, resnet18, finetune, paper, csval (probe)",
@@ -119,6 +123,8 @@ def parser(name: str) -> argparse.ArgumentParser:
     """The flags of one job."""
     if name in UPKEEP:
         return upkeep_parser(name)
+    if name == "reselect":
+        return _reselect_parser()
     parse = _Parser(
         prog=f"hacon {name}",
         description=JOBS[name],
@@ -169,6 +175,17 @@ def parser(name: str) -> argparse.ArgumentParser:
     return parse
 
 
+def _reselect_parser() -> argparse.ArgumentParser:
+    parse = _Parser(prog="hacon reselect", description=JOBS["reselect"], argument_default=argparse.SUPPRESS)
+    parse.add_argument("--run", metavar="NAME", required=True, help="the run whose archive has grown")
+    parse.add_argument("--budget", metavar="B", help="how many images to hand out (as many as the first query)")
+    parse.add_argument("--most-open", metavar="N", help="leave no more than N handed out and not yet labelled")
+    parse.add_argument("--pool", metavar="SOURCE", help="where the archive lies now (as it did)")
+    parse.add_argument("--store", metavar="URI", help="as the run was given it (./hacon-store)")
+    parse.add_argument("--set", metavar="KEY=VALUE", action="append", nargs="+", help="any setting; may come again")
+    return parse
+
+
 def upkeep_parser(name: str) -> argparse.ArgumentParser:
     """The flags of a command that looks after a store."""
     parse = _Parser(prog=f"hacon {name}", description=JOBS[name])
@@ -178,7 +195,7 @@ def upkeep_parser(name: str) -> argparse.ArgumentParser:
     return parse
 
 
-def configure(arguments: dict[str, Any]) -> tuple[RunConfig, Location]:
+def configure(arguments: dict[str, Any], job: str = "select") -> tuple[RunConfig, Location]:
     """The effective configuration and the opened store.
 
     The base is, in this order: what --preset or --config names; the saved settings of the run, if it
@@ -189,7 +206,8 @@ def configure(arguments: dict[str, Any]) -> tuple[RunConfig, Location]:
     """
     items = [item for group in arguments.get("set", []) for item in group]
     values = dict(_split(item) for item in items)
-    values |= {key: arguments[flag] for flag, key in _FLAGS.items() if flag in arguments}
+    flags = _FLAGS | _OTHER_FLAGS.get(job, {})
+    values |= {key: arguments[flag] for flag, key in flags.items() if flag in arguments}
     values |= {key: value for key, value in arguments.items() if "." in key}  # flags of one job
     if "labels" in arguments:
         first, *more = arguments["labels"]
@@ -206,7 +224,8 @@ def configure(arguments: dict[str, Any]) -> tuple[RunConfig, Location]:
     if named is None and "config" not in arguments:
         saved = saved_config(store, config.run) or saved_config(store, config.reuse)
         if saved is not None:
-            if values.get("ingest.source", saved["ingest"]["source"]) != saved["ingest"]["source"]:
+            other = values.get("ingest.source", saved["ingest"]["source"]) != saved["ingest"]["source"]
+            if other and job != "reselect":
                 del saved["ingest"]  # of another source: its labels, sizes and columns mean nothing here
             config = _build(None, saved, values)
             check(config)
@@ -221,15 +240,17 @@ def _build(name: str | None, base: dict[str, Any], values: dict[str, Any]) -> Ru
     return override(override(start, {**base, "preset": start.preset}), values)
 
 
-def check_taken_as_it_is(run: Run) -> None:
+def check_taken_as_it_is(run: Run, what: str = "an evaluation", without: tuple[str, ...] = ()) -> None:
     """Raise InputError if a setting of a stage that an evaluation builds on differs from the run's."""
     config = run.config
     saved, now = saved_config(run.store, config.run), to_dict(config)
     for group in ("ingest", "pretrain", "embed", "cluster"):
         for name, then in ({} if saved is None else saved[group]).items():
-            if name in now[group] and now[group][name] != then:
+            if f"{group}.{name}" in without or name not in now[group]:
+                continue
+            if now[group][name] != then:
                 raise InputError(
-                    f"Run '{config.run}' has {group}.{name}={then}, now it is {now[group][name]}; an evaluation takes "
+                    f"Run '{config.run}' has {group}.{name}={then}, now it is {now[group][name]}; {what} takes "
                     "a run as it is: leave it out, or start a new run with --run."
                 )
 
@@ -241,10 +262,10 @@ def run_job(name: str, job: Job, argv: Sequence[str] | None, **instead: Job) -> 
         instead: switch -> the job that it selects.
     """
 
-    def work() -> None:
+    def work() -> int | None:
         arguments, config, store = settled_arguments(name, argv)
         chosen = next((other for switch, other in instead.items() if switch in arguments), job)
-        chosen(Run(config, store, say))
+        return chosen(Run(config, store, say))
 
     return ended(f"hacon {name}", work)
 
@@ -256,7 +277,7 @@ def settled_arguments(name: str, argv: Sequence[str] | None) -> tuple[dict[str, 
         InputError: as ``configure``; a flag that there is not.
     """
     arguments = vars(parser(name).parse_args(argv))
-    config, store = configure(arguments)
+    config, store = configure(arguments, name)
     if (moved := settle_home()) is not None:
         say(moved)
     return arguments, config, store

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from pipeline.errors import InputError
+from pipeline.errors import HeldError, InputError
 
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -30,8 +30,8 @@ class _Stopped(KeyboardInterrupt):
 def ended(name: str, work: Callable[[], int | None]) -> int:
     """Call ``work``. Returns its exit code, 0 for none.
 
-    After a sentence it is 2 for bad input, 130 for Ctrl-C, and 128 + N for signal N (SIGTERM: 143). It is 141, as for
-    any command in a pipe, where nobody reads any longer. A bug raises.
+    After a sentence it is 2 for bad input, 4 where another job is at the run, 130 for Ctrl-C, and 128 + N for signal N
+    (SIGTERM: 143). It is 141, as for any command in a pipe, where nobody reads any longer. A bug raises.
 
     Args:
         name: of the command, to begin a sentence with.
@@ -41,6 +41,8 @@ def ended(name: str, work: Callable[[], int | None]) -> int:
             with _signals():
                 code = work()
                 sys.stdout.flush()
+        except HeldError as error:
+            return _say(name, str(error), 4)
         except InputError as error:
             return _say(name, str(error), 2)
         except _Stopped as stop:

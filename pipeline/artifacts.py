@@ -43,6 +43,18 @@ ORDER_SCHEMA = pa.schema(
     ]
 )
 LABEL_SCHEMA = pa.schema([("sample_id", pa.int64()), ("label", pa.int32())])
+CATALOGUE_SCHEMA = pa.schema(
+    [
+        ("key", pa.large_string()),
+        ("size", pa.int64()),
+        ("time", pa.int64()),
+        ("sha256", pa.binary(32)),
+        ("sample_id", pa.int64()),
+        ("reason", pa.large_string()),
+    ]
+)
+"""Of every image that was read. ``size`` is the file's, in bytes; ``time`` of its last change, in ns. ``sha256`` and
+``reason``: one of both, the latter why it could not be read. ``sample_id``: null where it is left out."""
 REJECTED_COLUMNS = ("key", "reason")
 DUPLICATES_COLUMNS = ("key", "duplicate_of")
 
@@ -69,6 +81,11 @@ class PoolFiles:
     def labels(self, split: str) -> str:
         """Parquet (``LABEL_SCHEMA``); absent where no labels are known. Apart, so that no reader of images sees one."""
         return f"{self.folder}/labels/{split}.parquet"
+
+    @property
+    def catalogue(self) -> str:
+        """Parquet (``CATALOGUE_SCHEMA``), of folders: what a later look at the folder is compared with."""
+        return f"{self.folder}/catalogue.parquet"
 
     @property
     def rejected(self) -> str:

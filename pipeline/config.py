@@ -206,6 +206,18 @@ class QueryConfig:
 
 
 @dataclass(frozen=True)
+class ReselectConfig:
+    """Later queries of an archive that grows."""
+
+    budget: int | None = setting(None, no="a later query's, which nobody keeps or refuses", within=COUNT)
+    """Images that a later query hands out. None: as many as the first."""
+    most_open: int | None = setting(None, no="a later query's, as the budget", within=COUNT)
+    """Hand out no more than leaves so many images handed out and not yet labelled. None: no such limit."""
+    passes: int = setting(8, no="a later query's, as the budget", within=COUNT)
+    """Pairs of views of each new image, for orders by confidence."""
+
+
+@dataclass(frozen=True)
 class ReportConfig:
     """Contents of the report."""
 
@@ -304,6 +316,7 @@ class RunConfig:
     embed: EmbedConfig = field(default_factory=EmbedConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     query: QueryConfig = field(default_factory=QueryConfig)
+    reselect: ReselectConfig = field(default_factory=ReselectConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
     benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
     cycles: CyclesConfig = field(default_factory=CyclesConfig)

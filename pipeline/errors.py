@@ -18,6 +18,10 @@ class StoreError(InputError):
     """The store takes nothing more: full, over a quota, or read-only meanwhile. What was begun there stays begun."""
 
 
+class HeldError(InputError):
+    """Another job that lives is at the same run. The command line exits with code 4."""
+
+
 def did_you_mean(name: str, known: Iterable[str], otherwise: str = "", *, cutoff: float = 0.6) -> str:
     """The second half of a sentence about a name that is not known: the closest known one, or ``otherwise``."""
     known = list(known)

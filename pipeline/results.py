@@ -20,6 +20,13 @@ CLUSTERS, CENTROIDS = "clusters.parquet", "centroids.parquet"
 QUERY, ORDER, TASKS = "query.csv", "order.parquet", "query.labelstudio.json"
 SPACE = "space.safetensors"
 PAGE = "report.html"
+FILES, SAMPLES, ISSUED, ANSWERS, CHANGES = (
+    *("files.parquet", "samples.parquet", "issued.parquet", "answers.parquet"),
+    "changes.csv",
+)
+"""Of a night: the archive's files and samples, or how they changed; what was handed out; what came back."""
+LABELLED = "labelled.parquet"
+"""Beside the first query: the samples that were labelled already."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,6 +251,88 @@ class Reported(Published):
     def page_file(self) -> str:
         """HTML."""
         return f"{self.folder}/{PAGE}"
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """Images that came together: those of the first pool, or of a later night."""
+
+    first_id: int
+    """Its samples are ``first_id`` and on; in its own files they count from 0."""
+    manifest: PoolManifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Night(Published):
+    """A later look at a growing archive, and the query that came of it, if any. Holds all that the next one needs.
+
+    N = samples that the archive ever had.
+    """
+
+    stage: ClassVar[str] = "nights"
+    job: ClassVar[str] = "reselect"
+
+    number: int
+    """From 2 on; 1 is the run itself."""
+    query: int
+    """Number of the newest query."""
+    issued: int
+    """Images that this night's query hands out; 0: the night has none."""
+    order: str
+    lease: int
+    """The fencing number under which it was published."""
+    at: str
+    """UTC, ISO 8601."""
+    size: int
+    """N."""
+    held: int
+    """Samples that a file holds."""
+    generations: tuple[Generation, ...]
+    parts: tuple[str, ...]
+    """Folders whose ``FILES`` and ``SAMPLES`` follow each other, and together say all."""
+    whole: bool
+    """Whether the first of them holds all that came before it, too."""
+    clusters: str
+    """Folder of ``CLUSTERS`` and ``CENTROIDS`` that new images are assigned to."""
+    clustered: int
+    """How many samples there were when these clusters were made."""
+    last_order: str
+    """File (``ORDER_SCHEMA``) of the newest query and of what was to come after it."""
+    last_issued: int
+    """How many images the newest query handed out."""
+    answers: int
+    """Number of the last batch of labels that it knew."""
+    counts: dict[str, int]
+    """What happened to files, by ``archive.changes.KINDS``."""
+    totals: dict[str, int]
+    """handed_out, labelled, skipped, lost, open: of all queries so far."""
+    churn: float | None
+    """Share of what the last query planned next that this one does not hand out."""
+    verdict: dict[str, Any] | None
+    """Of drift; None: nothing new to judge by."""
+
+    @property
+    def query_folder(self) -> str:
+        """Where the query is handed over."""
+        return query_folder(self.folder.split("/")[1], self.query)
+
+    def file(self, name: str) -> str:
+        """One of this night's files."""
+        return f"{self.files}/{name}"
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The inverse of ``to_dict``."""
+        made = [
+            Generation(each["first_id"], PoolManifest.from_dict(each["manifest"]))
+            for each in values.get("generations", ())
+        ]
+        return super().from_dict({**values, "generations": tuple(made), "parts": tuple(values.get("parts", ()))})
+
+
+def query_folder(run: str, number: int) -> str:
+    """Where query ``number`` of a run is handed over; the first is the run's own."""
+    return f"runs/{run}/{Queried.stage if number == 1 else f'query-{number:04d}'}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,16 +9,20 @@ endpoint from ``AWS_ENDPOINT_URL`` where it is set.
 from __future__ import annotations
 
 import errno
+import hashlib
 import heapq
 import json
 import os
+import queue
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +48,8 @@ _GROUP_BYTES = 8 << 20
 """Of a Parquet row group's values, as in a pool's files."""
 _TRIES = 10
 """Of a request for a file on S3, each a while after the last: seconds of a busy store must not end a job of hours."""
+_LISTERS, _PAGES_AHEAD, _MOST_RANGES = 8, 32, 16
+"""Of a listing on S3: requests at a time, pages of 1,000 that wait for the reader, ranges of keys."""
 _TEMPORARY = ".tmp-"
 """Begins the name of a file that is being written. Who is killed meanwhile leaves it; nobody reads it."""
 GONE = "the file has gone since it was listed"
@@ -450,12 +456,86 @@ def _s3_put_if_absent(bucket: str, key: str, data: bytes) -> bool:
 
 
 def _s3_objects(bucket: str, folder: str) -> Iterator[tuple[str, int, int]]:
-    prefix = f"{folder}/" if folder else ""
-    for page in _s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-        for item in page.get("Contents", ()):
-            if item["Key"].endswith("/"):  # what the console leaves for a folder
-                continue
-            yield item["Key"][len(prefix) :], item["Size"], int(item["LastModified"].timestamp() * 1e9)
+    """What ``Location.walk`` yields. Ranges of keys are listed side by side; a few pages wait at a time."""
+    prefix, client = f"{folder}/" if folder else "", _s3()
+    page_of = partial(_s3_page, client, bucket, prefix)
+    first = page_of(prefix, None)
+    yield from first.rows
+    if first.last is None:
+        return
+    starts = [first.last, *(each for each in _s3_folders(client, bucket, prefix, first.last) if each > first.last)]
+    pages: queue.Queue[list[tuple[str, int, int]] | BaseException | None] = queue.Queue(_PAGES_AHEAD)
+    stopped = threading.Event()
+
+    def put(page: list[tuple[str, int, int]] | BaseException | None) -> None:
+        while not stopped.is_set():
+            with suppress(queue.Full):
+                pages.put(page, timeout=0.1)
+                return
+
+    def list_range(start: str, stop: str | None) -> None:
+        try:
+            last: str | None = start
+            while last is not None and not stopped.is_set():
+                page = page_of(last, stop)
+                put(page.rows)
+                last = page.last
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the reader raises it
+            put(error)
+        put(None)
+
+    ranges = list(zip(starts, [*starts[1:], None], strict=True))
+    with ThreadPoolExecutor(_LISTERS) as listers:
+        try:
+            for each in ranges:
+                listers.submit(list_range, *each)
+            ended = 0
+            while ended < len(ranges):
+                page = pages.get()
+                if isinstance(page, BaseException):
+                    raise page
+                ended += page is None
+                yield from page or ()
+        finally:
+            stopped.set()
+
+
+@dataclass(frozen=True)
+class _Page:
+    rows: list[tuple[str, int, int]]
+    last: str | None
+    """The key after which the next page begins; None: there is none."""
+
+
+def _s3_page(client: Any, bucket: str, prefix: str, after: str, before: str | None) -> _Page:
+    """The objects after key ``after``, up to key ``before``.
+
+    S3 says when an object was written in whole seconds. Digits of its ETag take the place of the nanoseconds, so that
+    what is written twice within a second differs too.
+    """
+    found = client.list_objects_v2(Bucket=bucket, Prefix=prefix, StartAfter=after)
+    rows: list[tuple[str, int, int]] = []
+    contents = found.get("Contents", ())
+    for item in contents:
+        key = item["Key"]
+        if before is not None and key > before:
+            return _Page(rows, None)
+        if not key.endswith("/"):  # what the console leaves for a folder
+            digits = int(hashlib.sha256(item["ETag"].encode()).hexdigest()[:8], 16) % 10**9
+            rows.append((key[len(prefix) :], item["Size"], int(item["LastModified"].timestamp()) * 10**9 + digits))
+    return _Page(rows, contents[-1]["Key"] if found["IsTruncated"] else None)
+
+
+def _s3_folders(client: Any, bucket: str, prefix: str, after: str) -> list[str]:
+    """Keys that part what lies below ``prefix`` into a few ranges: names of folders, ascending."""
+    while True:
+        found = client.list_objects_v2(Bucket=bucket, Prefix=prefix, StartAfter=after, Delimiter="/")
+        folders = [each["Prefix"] for each in found.get("CommonPrefixes", ())]
+        if len(folders) != 1 or found["IsTruncated"] or found.get("Contents"):
+            break
+        prefix = folders[0]
+    step = max(1, len(folders) // _MOST_RANGES)
+    return folders[step::step]
 
 
 def _local_files(root: str, late: Callable[[str], bool], skipped: Counter[str]) -> Iterator[tuple[str, int, int]]:

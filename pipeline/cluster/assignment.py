@@ -67,6 +67,16 @@ def assign(chunks: Chunks, centroids: Float32) -> Assignment:
     return _fill_empty(chunks, Assignment(centroids.copy(), merged, np.concatenate(squared)))
 
 
+def to_nearest(rows: Float32, centroids: Float32) -> tuple[NDArray[np.int32], Float32]:
+    """(n,) number of the nearest centroid of each row (n, D), and (n,) Euclidean distance to it. No centroid moves."""
+    nearest = partial(_nearest, centroids=centroids, compared=Compared.of(centroids))
+    found = list(in_order(nearest, _blocks(lambda: [rows])))
+    if not found:
+        return np.empty(0, np.int32), np.empty(0, np.float32)
+    labels, squared = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return labels.astype(np.int32), np.sqrt(squared).astype(np.float32)
+
+
 def in_order(call: Callable[[A], B], blocks: Iterable[A]) -> Iterator[B]:
     """``call`` of every block, on all cores, in the blocks' order; a few blocks are held at a time."""
     workers = cores()

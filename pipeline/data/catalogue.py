@@ -10,8 +10,10 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.artifacts import PoolManifest
 from pipeline.config import IngestConfig
 from pipeline.data.datasets import cifar10_lt, digits, medmnist_classes, medmnist_file
 from pipeline.data.folder import FolderSource, by_page, file_of
@@ -25,7 +27,7 @@ from pipeline.data.labels import (
     numbers_from_array,
     unlabelled_note,
 )
-from pipeline.data.listing import list_images
+from pipeline.data.listing import Listing, list_images
 from pipeline.data.npz import NpzContent, open_npz
 from pipeline.data.sources import CHANNELS, ArraySource, Source
 from pipeline.errors import InputError
@@ -210,13 +212,33 @@ def _array_source(content: NpzContent, config: IngestConfig, shown: str) -> Arra
     return dataclasses.replace(source, state=state, label_numbers=numbers, classes=classes, notes=notes)
 
 
-def _folder(path: str, config: IngestConfig) -> Source:
+def list_folder(config: IngestConfig) -> tuple[Location, Listing]:
+    """A folder's images, unread.
+
+    Raises:
+        InputError: the source is no folder, or missing.
+    """
+    scheme, path = _split(config)
+    if scheme != "folder":
+        raise InputError(f"Only a folder can grow, and '{config.source}' is none; give --pool folder:PATH.")
     folder, within = _folder_and_glob(path)
     location = open_source(folder)
     wanted = Wanted(
         tuple(map(Glob, config.include)), tuple(map(Glob, config.exclude)), Glob(f"/{within}") if within else None
     )
-    found = list_images(location, wanted, hidden=config.hidden)
+    return location, list_images(location, wanted, hidden=config.hidden)
+
+
+def some_of_folder(config: IngestConfig, location: Location, listing: pa.Table, like: PoolManifest) -> FolderSource:
+    """Some of a folder's files (columns key, size, time), in the shape of the pool ``like``."""
+    if config.pages == "all":
+        listing = by_page(location, listing)
+    state = f"{listing.num_rows} files of {config.source}"
+    return FolderSource(location, listing, state, like.height, like.channels, config.max_pixels)
+
+
+def _folder(path: str, config: IngestConfig) -> Source:
+    location, found = list_folder(config)
     listing = found.table
     if listing.num_rows == 0:
         raise InputError(f"There is no image ({_SOME_SUFFIXES}, ...) in or below '{path}'{found.instead(location)}")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.ahead import map_ahead
@@ -40,7 +41,7 @@ class FolderSource:
 
     location: Location
     listing: pa.Table
-    """Columns key (sorted; hidden ones last), size (bytes)."""
+    """Columns key (sorted; hidden ones last), size (bytes), time (of the last change, ns)."""
     state: str
     size: int
     channels: int | None
@@ -178,13 +179,18 @@ def by_page(location: Location, listing: pa.Table) -> pa.Table:
     named = (
         keys[row] if counts[row] == 1 else f"{keys[row]}#page={page}" for row, page in zip(rows, number, strict=True)
     )
-    columns = [pa.array(named, pa.large_string()), listing["size"].take(pa.array(rows)).combine_chunks()]
-    return pa.table(columns, names=["key", "size"])
+    repeated = listing.take(pa.array(rows))
+    return repeated.set_column(0, "key", pa.array(named, pa.large_string())).combine_chunks()
 
 
 def file_of(key: str) -> str:
     """The file that an image's key names."""
     return _PAGE.sub("", key)
+
+
+def files_of(keys: pa.ChunkedArray) -> pa.ChunkedArray:
+    """``file_of`` of many keys."""
+    return pc.replace_substring_regex(keys, pattern=_PAGE.pattern.replace(r"\Z", "$"), replacement="")
 
 
 def page_of(key: str) -> int | None:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.artifacts import LABEL_SCHEMA, Layout, PoolFiles, fingerprint, image_column, pool_schema
+from pipeline.artifacts import CATALOGUE_SCHEMA, LABEL_SCHEMA, Layout, PoolFiles, fingerprint, image_column, pool_schema
 from pipeline.data.sampler import BLOCK
 from pipeline.data.sources import Decoded, Shape, Source
 from pipeline.storage import Location
@@ -74,12 +74,17 @@ def stage(store: Location, files: PoolFiles, split: str, piece: Decoded, rows: i
     return pa.table([[split] * len(everywhere), everywhere, digests, reasons, paged], schema=RECEIPT_SCHEMA)
 
 
-def accepted(receipts: pa.Table, split: str) -> pa.Table:
+def accepted(receipts: pa.Table, split: str, known: pa.Array | None = None) -> pa.Table:
     """(position, sha256) of the split's samples; a row's number is its ``sample_id``.
 
     Of the pool's exact duplicates (equal sha256) the first is kept; validation and test stay as they are.
+
+    Args:
+        known: sha256 of images that the archive has already, which are left out.
     """
     table = _readable(receipts, split)
+    if known is not None:
+        table = table.filter(pc.invert(pc.is_in(table["sha256"], value_set=known)))
     if split == "train":
         firsts = table.group_by("sha256").aggregate([("position", "min")])
         table = firsts.rename_columns({"position_min": "position"}).select(["position", "sha256"])
@@ -102,6 +107,22 @@ def rejected(receipts: pa.Table) -> pa.Table:
     # Large: sorting puts all of them together, which may be more than 2 GiB.
     large = pa.schema([("position", pa.int64()), ("reason", pa.large_string())])
     return found.cast(large).sort_by("position")
+
+
+def catalogue(receipts: pa.Table, listing: pa.Table, samples: pa.Table) -> pa.Table:
+    """What became of every image of a folder (``CATALOGUE_SCHEMA``), in position order.
+
+    Args:
+        listing: columns key, size, time; a row's number is its position.
+        samples: columns position, sha256; a row's number is its ``sample_id``.
+    """
+    read = receipts.select(["position", "sha256", "reason"]).sort_by("position")
+    ids = np.full(listing.num_rows, -1, np.int64)
+    ids[np.asarray(samples["position"])] = np.arange(samples.num_rows)
+    assert read["position"].equals(pa.chunked_array([np.arange(listing.num_rows)]))
+    found = {"sha256": read["sha256"], "sample_id": pa.array(ids, mask=ids < 0), "reason": read["reason"]}
+    columns = [found[name] if name in found else listing[name] for name in CATALOGUE_SCHEMA.names]
+    return pa.table(columns, names=CATALOGUE_SCHEMA.names).cast(CATALOGUE_SCHEMA)
 
 
 def _readable(receipts: pa.Table, split: str) -> pa.Table:

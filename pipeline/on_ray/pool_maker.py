@@ -24,10 +24,12 @@ import ray
 from pipeline.artifacts import DUPLICATES_COLUMNS, REJECTED_COLUMNS, PoolFiles, PoolManifest
 from pipeline.config import IngestConfig
 from pipeline.data.catalogue import open_images
+from pipeline.data.folder import FolderSource
 from pipeline.data.sources import Shape, Source
 from pipeline.data.staging import (
     Sizes,
     accepted,
+    catalogue,
     label_table,
     pool_fingerprint,
     rejected,
@@ -94,8 +96,18 @@ def survey(settings: IngestConfig) -> Survey:
     return dataclasses.replace(_get(surveyed), source=source)
 
 
-def make_pool(run: Run, survey: Survey, name: str, rows_per_file: int, files: str) -> PoolManifest:
+def surveyed(source: Source) -> Survey:
+    """Of a source that this process has opened. Ray is running."""
+    return Survey(source.state, source.splits, source.classes, source.notes, ray.put(source))
+
+
+def make_pool(
+    run: Run, survey: Survey, name: str, rows_per_file: int, files: str, known: pa.Array | None = None
+) -> PoolManifest:
     """Read every image, assign ids, and write the pool's files below ``files``.
+
+    Args:
+        known: sha256 of images that an archive has already: they are read and left out. The pool may be empty then.
 
     Raises:
         InputError: not one image can be read.
@@ -105,11 +117,12 @@ def make_pool(run: Run, survey: Survey, name: str, rows_per_file: int, files: st
     shape = _get(ray.remote(_shape).remote(job.source))
     sizes = _sizes(shape, job.rows_per_file, sum(survey.splits.values()))
     receipts = _stage_all(job, survey.splits, sizes, shape, say)
-    settled_ref, positions_ref = ray.remote(_settle).options(num_returns=2).remote(job, receipts, shape)
+    settled_ref, positions_ref = ray.remote(_settle).options(num_returns=2).remote(job, receipts, shape, known)
     settled = _get(settled_ref)
     _write_all(job, settled.splits, positions_ref, sizes, shape, say)
     job.store.delete_folder(job.files.staged)
-    _say_outcome(job, settled, shape, say)
+    if known is None:
+        _say_outcome(job, settled, shape, say)
     return PoolManifest(
         name=name,
         source=source,
@@ -203,7 +216,9 @@ def _stage(batch: dict[str, Any], job: _Job, sizes: Sizes, shape: Shape) -> Iter
             yield stage(job.store, job.files, split, piece, sizes.staged, shape)
 
 
-def _settle(job: _Job, receipt_refs: list[ray.ObjectRef[pa.Table]], shape: Shape) -> tuple[_Settled, dict[str, Any]]:
+def _settle(
+    job: _Job, receipt_refs: list[ray.ObjectRef[pa.Table]], shape: Shape, known: pa.Array | None
+) -> tuple[_Settled, dict[str, Any]]:
     """Assign ids; write labels and what is left out. Returns the outcome, and positions by id for each split."""
     source = ray.get(job.source)
     receipts = pa.concat_tables(ray.get(receipt_refs))
@@ -211,8 +226,11 @@ def _settle(job: _Job, receipt_refs: list[ray.ObjectRef[pa.Table]], shape: Shape
     keys = source.keys("train", reasons["position"].to_numpy())
     if reasons.num_rows:
         _write_csv(job.store, job.files.rejected, REJECTED_COLUMNS, keys, reasons["reason"].to_pylist())
-    samples = {split: accepted(receipts, split) for split in source.splits}
-    if samples["train"].num_rows == 0:
+    samples = {split: accepted(receipts, split, known) for split in source.splits}
+    if isinstance(source, FolderSource):
+        what = catalogue(receipts, source.listing, samples["train"])
+        job.store.write_table(job.files.catalogue, what)
+    if samples["train"].num_rows == 0 and known is None:
         raise InputError(
             f"None of {counted(len(keys), 'image')} can be read (first: '{keys[0]}': {reasons['reason'][0]}); "
             "check the source."
@@ -222,7 +240,7 @@ def _settle(job: _Job, receipt_refs: list[ray.ObjectRef[pa.Table]], shape: Shape
         if labels is not None:
             job.store.write_table(job.files.labels(split), labels)
     duplicates = source.splits["train"] - reasons.num_rows - samples["train"].num_rows
-    if duplicates:
+    if duplicates and known is None:  # else the archive says what is a copy of what
         copies = repeated(receipts)
         assert copies.num_rows == duplicates
         both = [source.keys("train", copies[name].to_numpy()) for name in ("position", "first")]

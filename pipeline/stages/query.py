@@ -24,7 +24,7 @@ from pipeline.on_ray.session import ray_session
 from pipeline.plan import AUTO, PREMISED, order_of, trains
 from pipeline.progress import counted, watched
 from pipeline.publish import stage_of
-from pipeline.results import Clustered, Embedded, Queried, Trained
+from pipeline.results import LABELLED, Clustered, Embedded, Queried, Trained
 from pipeline.run import Run
 from pipeline.select.handoff import label_studio_json, query_csv, what_to_say_of_addresses
 from pipeline.select.pool_view import PoolView
@@ -99,6 +99,9 @@ def query(run: Run, pool: PoolManifest, trained: Trained | None, embedded: Embed
                 view = replace(view, features=all_features(run.store, embedded))
         # In the stage's folder, where people look. Attempts cannot clash: the same inputs give the same bytes.
         made = _write(run, pool, view, order, stage.folder)
+        if table is not None:  # for later queries of a growing archive: the table may be gone by then
+            ids = pa.table({"sample_id": view.sample_id[view.labelled_rows]})
+            run.store.write_table(f"{stage.folder}/{LABELLED}", ids)
         return replace(made, reason=reason, premise=None if measured is None else measured.to_dict())
 
     queried = stage.run(work, run.log)
@@ -220,7 +223,7 @@ def _write(run: Run, pool: PoolManifest, view: PoolView, order_by: Strategy, fol
 def _write_tasks(run: Run, queried: Queried) -> None:
     """Label Studio's tasks, where they are not there as they should be: ``query.image_prefix`` may have changed."""
     config, store = run.config, run.store
-    prefix, folder_of_images = _addressed(config)
+    prefix, folder_of_images = addressed(config)
     order = store.read_table(queried.order_file, between=("rank", 1, queried.budget)).sort_by("rank")
     tasks = label_studio_json(order, prefix, folder=folder_of_images, model_version=f"hacon {config.run}").encode()
     there = store.is_file(queried.tasks_file)
@@ -233,7 +236,7 @@ def _write_tasks(run: Run, queried: Queried) -> None:
     store.write_bytes(queried.tasks_file, tasks)
 
 
-def _addressed(config: RunConfig) -> tuple[str | None, str | None]:
+def addressed(config: RunConfig) -> tuple[str | None, str | None]:
     """(Prefix of the images' addresses, folder on this machine); an S3 folder is an address, a local one is none."""
     place = image_folder(config.ingest.source)
     folder = place if place != config.ingest.source else None
