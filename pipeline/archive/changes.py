@@ -17,8 +17,9 @@ import pyarrow.compute as pc
 
 from pipeline.data.folder import files_of
 
-HELD, COPY, REJECTED, GONE = "held", "copy", "rejected", "gone"
-"""Of a file: it holds its sample; it has the content of another file; it cannot be read; it is not there any more."""
+HELD, COPY, REJECTED, GONE, FORMER = "held", "copy", "rejected", "gone", "former"
+"""Of a file: it holds its sample; it has the content of another file; it cannot be read; it is not there any more. A
+further row of a file is ``FORMER``: a sample that it held until it was written anew, and that no other file holds."""
 FILES_SCHEMA = pa.schema(
     [
         ("key", pa.large_string()),
@@ -74,8 +75,9 @@ def first_files(catalogue: pa.Table) -> pa.Table:
 
 
 def updated(files: pa.Table, changed: pa.Table) -> pa.Table:
-    """``files`` with the rows of ``changed`` in place of those of the same key; sorted by key."""
-    kept = files.filter(pc.invert(pc.is_in(files["key"], value_set=changed["key"].combine_chunks())))
+    """``files`` with the rows of ``changed`` in place of those of the same key; sorted by key. Former ones stay."""
+    other = pc.invert(pc.is_in(files["key"], value_set=changed["key"].combine_chunks()))
+    kept = files.filter(pc.or_(other, pc.equal(files["status"], FORMER)))
     return pa.concat_tables([kept, changed]).sort_by("key").combine_chunks()
 
 
@@ -86,7 +88,7 @@ def look(files: pa.Table, listing: pa.Table) -> Look:
         files: what is known (``FILES_SCHEMA``).
         listing: key, size, time, each key once.
     """
-    there = files.filter(pc.field("status") != GONE)
+    there = files.filter(~pc.field("status").isin([GONE, FORMER]))
     there = there.append_column("file", files_of(there["key"]))
     known = there.group_by("file").aggregate([("size", "max"), ("time", "max")])
     known = known.rename_columns(["key", "known_size", "known_time"])
@@ -116,7 +118,8 @@ class _Night:
         self._gone = {row["key"]: row for row in seen.gone.to_pylist()}
         keys, contents = read["key"].combine_chunks(), read["sha256"].combine_chunks().drop_null()
         self._gone |= _by_key(_pages_lost(files, seen.candidates, keys))
-        self._before = _by_key(files.filter(pc.is_in(files["key"], value_set=keys)))
+        current = files.filter(pc.field("status") != FORMER)
+        self._before = _by_key(current.filter(pc.is_in(current["key"], value_set=keys)))
         lost = pa.array([row["sha256"] for row in self._gone.values() if row["sha256"]], pa.binary(32))
         old = pa.array([row["sha256"] for row in self._before.values() if row["sha256"]], pa.binary(32))
         wanted = pa.concat_arrays([contents, lost, old])
@@ -140,12 +143,17 @@ class _Night:
         for row in self._read:
             self._settle(row)
         for row in self._gone.values():
-            self._put({**row, "status": GONE}, GONE)
             self._hand_on(row)
+            # Not counted where its content is under another key now: that is counted there.
+            counted = row["status"] != HELD or row["sha256"] not in self._holder
+            self._put({**row, "status": GONE}, GONE if counted else "")
+        former = []
         for key, before in self._before.items():
             if self._rows[key]["sha256"] != before["sha256"]:
                 self._hand_on(before)
-        rows = sorted(self._rows.values(), key=lambda row: row["key"])
+                if before["sample_id"] is not None and not self._remembered(before["sha256"]):
+                    former.append({**before, "status": FORMER})
+        rows = sorted([*self._rows.values(), *former], key=lambda row: row["key"])
         return Changes(pa.Table.from_pylist(rows, FILES_SCHEMA), self._listed)
 
     def _settle(self, row: dict[str, Any]) -> None:
@@ -183,20 +191,28 @@ class _Night:
                 self._put({**now, "sample_id": self._sample[content], "status": HELD}, MOVED, lost["key"])
                 return
 
+    def _remembered(self, content: bytes) -> bool:
+        """Whether a row says in the end which sample a content is."""
+        rows = (row for row in self._same if row["sha256"] == content and row["sample_id"] is not None)
+        kept = any(row["status"] == FORMER or row["key"] not in self._rows for row in rows)
+        return kept or any(row["sha256"] == content and row["sample_id"] is not None for row in self._rows.values())
+
     def _held_by(self, content: bytes, key: str) -> str:
         others = (row["key"] for row in self._same if row["sha256"] == content and row["sample_id"] is not None)
         return next((other for other in others if other != key), "")
 
     def _put(self, row: dict[str, Any], what: str, of: str = "") -> None:
         self._rows[row["key"]] = row
-        self._listed.append((row["key"], what, of))
+        if what:
+            self._listed.append((row["key"], what, of))
 
 
 def _pages_lost(files: pa.Table, candidates: pa.Table, keys: pa.Array) -> pa.Table:
     """What is known of the candidates' files and was not found when they were read: pages of one that has fewer now."""
     read_again = pc.is_in(files_of(files["key"]), value_set=candidates["key"].combine_chunks())
     missing = pc.invert(pc.is_in(files["key"], value_set=keys))
-    return files.filter(pc.and_(pc.and_(read_again, missing), pc.not_equal(files["status"], GONE)))
+    there = pc.invert(pc.is_in(files["status"], value_set=pa.array([GONE, FORMER])))
+    return files.filter(pc.and_(pc.and_(read_again, missing), there))
 
 
 def _by_key(files: pa.Table) -> dict[str, dict[str, Any]]:
@@ -220,3 +236,14 @@ def key_of_samples(files: pa.Table, ids: Iterable[int]) -> list[str]:
 def still_there(files: pa.Table) -> int:
     """How many samples a file holds."""
     return int(pc.sum(pc.equal(files["status"], HELD)).as_py() or 0)
+
+
+def sample_of_keys(files: pa.Table, keys: pa.ChunkedArray) -> dict[str, int]:
+    """The sample that each key stands for: its own, or that of the file that it is a copy of. Without unknown keys."""
+    named = files.filter(pc.is_in(files["key"], value_set=keys.combine_chunks().cast(pa.large_string())))
+    named = named.filter(pc.field("status") != FORMER)
+    contents = named["sha256"].combine_chunks().drop_null()
+    same = files.filter(pc.and_(pc.is_in(files["sha256"], value_set=contents), pc.is_valid(files["sample_id"])))
+    of_content = dict(zip(same["sha256"].to_pylist(), same["sample_id"].to_pylist(), strict=True))
+    pairs = zip(named["key"].to_pylist(), named["sha256"].to_pylist(), strict=True)
+    return {key: of_content[content] for key, content in pairs if content in of_content}

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.archive.changes import samples_held
+from pipeline.archive.changes import sample_of_keys, samples_held
 from pipeline.artifacts import Float32, Int64
 
 LABELLED, SKIPPED = "labelled", "skipped"
@@ -116,12 +116,10 @@ def answered(answers: pa.Table, files: pa.Table, batch: pa.Table) -> tuple[pa.Ta
         files: as the archive was when the batch came: a key stands for the sample that was under it then.
         batch: columns key and status.
     """
-    known = files.filter(pc.is_valid(files["sample_id"])).select(["key", "sample_id", "status"])
-    known = known.rename_columns(["key", "sample_id", "file"])
     said = batch.filter(pc.is_in(batch["status"], value_set=pa.array([LABELLED, SKIPPED])))
-    said = said.select(["key", "status"]).cast(pa.schema([("key", pa.large_string()), ("status", pa.string())]))
-    found = said.join(known, "key", join_type="inner")
-    rows = {row["sample_id"]: row["status"] for row in answers.to_pylist()}
-    rows |= {row["sample_id"]: row["status"] for row in found.to_pylist()}
+    sample_of = sample_of_keys(files, said["key"])
+    rows = dict(zip(answers["sample_id"].to_pylist(), answers["status"].to_pylist(), strict=True))
+    pairs = list(zip(said["key"].to_pylist(), said["status"].to_pylist(), strict=True))
+    rows |= {sample_of[key]: status for key, status in pairs if key in sample_of}
     table = pa.table([list(rows), list(rows.values())], schema=ANSWERS_SCHEMA)
-    return table.sort_by("sample_id"), said.num_rows - found.num_rows
+    return table.sort_by("sample_id"), sum(key not in sample_of for key, _ in pairs)

@@ -492,3 +492,55 @@ def test_a_table_that_breaks_off_leaves_no_file(place: Location) -> None:
 def test_a_table_without_rows_comes_back(place: Location) -> None:
     place.write_table("t.parquet", pa.schema([("row", pa.int64())]).empty_table())
     assert len(place.read_table("t.parquet")) == 0
+
+
+@pytest.mark.parametrize(
+    ("folders", "each", "most"),
+    [(1, 5, 1), (1, 3500, 6), (7, 500, 14), (2500, 1, 22), (30, 120, 24)],
+)
+def test_a_listing_side_by_side_is_whole_and_costs_little(
+    make_bucket: Callable[[], str], monkeypatch: pytest.MonkeyPatch, folders: int, each: int, most: int
+) -> None:
+    from moto.s3.models import s3_backends
+
+    bucket = make_bucket()
+    backend, store = s3_backends["123456789012"]["aws"], Location(f"s3://{bucket}/data")
+    keys = [f"deep/down/{folder:05d}/{number:05d}.png" for folder in range(folders) for number in range(each)]
+    keys += ["deep/down/aside.txt", "zz.png"]
+    for key in keys:
+        backend.put_object(bucket, f"data/{key}", key.encode())
+    for stray in ("dat", "data2/x", "data/deep/down/00000/"):
+        backend.put_object(bucket, stray, b"")
+    asked: list[dict[str, object]] = []
+    client = boto3.client("s3")
+    plain = client.list_objects_v2
+    monkeypatch.setattr(client, "list_objects_v2", lambda **how: asked.append(how) or plain(**how))
+    monkeypatch.setattr(storage, "_s3", lambda: client)
+    rows = list(store.walk())
+    assert sorted(key for key, _, _ in rows) == sorted(keys)
+    assert all(size == len(key) for key, size, _ in rows)
+    assert len(asked) <= most, f"{len(asked)} requests where pages alone are {len(keys) // 1000 + 1}"
+
+
+def test_what_is_written_twice_within_a_second_differs(make_bucket: Callable[[], str]) -> None:
+    store = Location(f"s3://{make_bucket()}")
+    times = set()
+    for content in (b"one", b"two", b"six"):
+        store.write_bytes("scan.png", content)
+        times |= {time for _, _, time in store.walk()}
+    assert len(times) == 3
+
+
+def test_who_stops_reading_a_listing_stops_it(make_bucket: Callable[[], str]) -> None:
+    from moto.s3.models import s3_backends
+
+    bucket = make_bucket()
+    for number in range(2100):
+        s3_backends["123456789012"]["aws"].put_object(bucket, f"{number % 7}/{number}", b"")
+    before = threading.active_count()
+    walk = Location(f"s3://{bucket}").walk()
+    next(walk)
+    for _ in range(1500):
+        next(walk)
+    walk.close()
+    assert threading.active_count() <= before + 1
