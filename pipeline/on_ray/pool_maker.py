@@ -119,7 +119,8 @@ def make_pool(
     receipts = _stage_all(job, survey.splits, sizes, shape, say)
     settled_ref, positions_ref = ray.remote(_settle).options(num_returns=2).remote(job, receipts, shape, known)
     settled = _get(settled_ref)
-    _write_all(job, settled.splits, positions_ref, sizes, shape, say)
+    if any(settled.splits.values()):
+        _write_all(job, settled.splits, positions_ref, sizes, shape, say)
     job.store.delete_folder(job.files.staged)
     if known is None:
         _say_outcome(job, settled, shape, say)
