@@ -22,6 +22,7 @@ Job = Callable[[Run], int | None]
 JOBS = {
     "select": "the main job: from images to query and report, all stages in one",
     "reselect": "the scheduled job: what is new in the archive, and the next images to label",
+    "labels": "what annotators gave back -> labels beside the run",
     "ingest": "images anywhere -> a pool on the store",
     "pretrain": "pool -> MoCo v2 weights and every image's confidence",
     "embed": "pool + encoder -> features",
@@ -36,11 +37,26 @@ JOBS = {
     "delete": "remove a run with what is only its own",
 }
 
-UPKEEP = {"league": ("runs",), "runs": ("json",), "status": ("run", "json"), "delete": ("run", "yes")}
+UPKEEP = {
+    "labels": ("run", "from", "key-column", "label-column"),
+    "league": ("runs",),
+    "runs": ("json",),
+    "status": ("run", "json"),
+    "delete": ("run", "yes"),
+}
 """Commands that read a store or look after it -> their flags besides --store. They take no settings."""
 _UPKEEP_FLAGS: dict[str, dict[str, Any]] = {
     "run": {"metavar": "NAME", "required": True, "help": "the run's name on the store"},
     "runs": {"metavar": "RUNS", "required": True, "help": "names of runs with a benchmark, with commas between"},
+    "from": {
+        "dest": "files",
+        "metavar": "FILE",
+        "action": "append",
+        "required": True,
+        "help": "a table, an export of Label Studio, CVAT or COCO, or a folder with one folder a class; may come again",
+    },
+    "key-column": {"metavar": "NAME", "help": "of a table: the column with the image's name (found by itself)"},
+    "label-column": {"metavar": "NAME", "help": "of a table: the column with the label (found by itself)"},
     "json": {"action": "store_true", "help": "for programs"},
     "yes": {"action": "store_true", "help": "do not ask"},
 }

@@ -217,6 +217,29 @@ class ReselectConfig:
     """Pairs of views of each new image, for orders by confidence."""
 
 
+_JUDGED = "a later query's judgement, which nobody keeps or refuses"
+
+
+@dataclass(frozen=True)
+class DriftConfig:
+    """When the clusters, or the features, of an archive no longer fit what came since (docs/method.md, section 9)."""
+
+    least: int = setting(30, no=_JUDGED, within=COUNT)
+    """Fewer new images than this say nothing."""
+    significance: float = setting(0.01, no=_JUDGED, within=SHARE)
+    """Of the two-sample test: how often an archive that has not changed is said to have, a night."""
+    alone: float = setting(0.02, no=_JUDGED, within=SHARE)
+    """Share of the new images in groups of their own from which on clusters are made anew."""
+    shares: float = setting(0.2, no=_JUDGED, within=SHARE)
+    """How far the clusters' shares have moved (total variation), from which on they are made anew."""
+    doubt: float = setting(0.25, no=_JUDGED, within=SHARE)
+    """As ``alone``: from which on features are doubted, and training should go on, if there is any."""
+    foreign: float = setting(0.5, no=_JUDGED, within=SHARE)
+    """As ``alone``: from which on training should begin anew."""
+    recluster_up_to: int = setting(200_000, no=_JUDGED, within=NOT_NEGATIVE)
+    """Archives of more images are not clustered anew by themselves; it is recommended."""
+
+
 @dataclass(frozen=True)
 class ReportConfig:
     """Contents of the report."""
@@ -317,6 +340,7 @@ class RunConfig:
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     query: QueryConfig = field(default_factory=QueryConfig)
     reselect: ReselectConfig = field(default_factory=ReselectConfig)
+    drift: DriftConfig = field(default_factory=DriftConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
     benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
     cycles: CyclesConfig = field(default_factory=CyclesConfig)

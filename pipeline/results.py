@@ -25,6 +25,10 @@ FILES, SAMPLES, ISSUED, ANSWERS, CHANGES = (
     "changes.csv",
 )
 """Of a night: the archive's files and samples, or how they changed; what was handed out; what came back."""
+HANDED_OUT = "handed-out.csv"
+"""Beside a later query: all that was ever handed out."""
+REFERENCE, RECENT = "reference.parquet", "recent.parquet"
+"""Features as the encoder makes them, of samples of what the clusters were made of, and of what came last."""
 LABELLED = "labelled.parquet"
 """Beside the first query: the samples that were labelled already."""
 
@@ -296,6 +300,8 @@ class Night(Published):
     """Folder of ``CLUSTERS`` and ``CENTROIDS`` that new images are assigned to."""
     clustered: int
     """How many samples there were when these clusters were made."""
+    reference: str
+    """File (``embedding_schema``) of a sample of these, as the encoder makes them: what drift is judged by."""
     last_order: str
     """File (``ORDER_SCHEMA``) of the newest query and of what was to come after it."""
     last_issued: int

@@ -298,35 +298,49 @@ def _stem(name: str) -> str:
 
 def _rows(table: Table, key_column: str, label_column: str) -> tuple[list[tuple[str, str]], list[str]]:
     """((id, label) of every row, the table's columns)."""
-    if b"\0" in table.data:
-        raise _no_csv(table.name, "it holds zero bytes, as workbooks and UTF-16 do")
-    try:
-        text = table.data.decode("utf-8-sig")
-        separator, text = _separator(text, {key_column, label_column})
-        lines = _lines(text, separator)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise _no_csv(table.name, str(error)) from None
-    columns = [plain(name) for name in lines[0]] if lines else []
+    columns, lines = table_rows(table, {key_column, label_column})
     for option, column in (("key", key_column), ("label", label_column)):
         if plain(column) not in columns:
             raise InputError(
                 f"'{table.name}' has no column '{column}'; choose --{option}-column among "
                 f"{', '.join(columns) or 'none'}."
             )
+    key, label = columns.index(plain(key_column)), columns.index(plain(label_column))
+    return [(line[key], line[label]) for line in lines if line[key].strip()], columns
+
+
+def table_rows(table: Table, wanted: set[str]) -> tuple[list[str], list[list[str]]]:
+    """The columns' names and the rows of a CSV file.
+
+    Args:
+        wanted: columns that tell the separator, where the file has them.
+
+    Raises:
+        InputError: no CSV in UTF-8.
+    """
+    if b"\0" in table.data:
+        raise _no_csv(table.name, "it holds zero bytes, as workbooks and UTF-16 do")
+    try:
+        separator, text = _separator(table.data.decode("utf-8-sig"), wanted)
+        lines = _lines(text, separator)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise _no_csv(table.name, str(error)) from None
+    columns = [plain(name) for name in lines[0]] if lines else []
     if wrong := [line for line in lines if len(line) != len(columns)]:
         raise _no_csv(table.name, f"'{separator.join(wrong[0])}' has not {len(columns)} columns as the first line")
-    key, label = columns.index(plain(key_column)), columns.index(plain(label_column))
-    return [(line[key], line[label]) for line in lines[1:] if line[key].strip()], columns
+    return columns, lines[1:]
 
 
 def _separator(text: str, wanted: set[str]) -> tuple[str, str]:
     """The separator that splits the first line into the ``wanted`` columns, else the comma; and the table's text."""
     if told := _TOLD.match(text):
         return told[1], text[told.end() :]
-    for separator in _SEPARATORS:
-        first = next(iter(_lines(text[: 1 << 16], separator, most=1)), [])
-        if {plain(name) for name in wanted} <= {plain(name) for name in first}:
+    first = {each: next(iter(_lines(text[: 1 << 16], each, most=1)), []) for each in _SEPARATORS}
+    for separator in _SEPARATORS if wanted else ():
+        if {plain(name) for name in wanted} <= {plain(name) for name in first[separator]}:
             return separator, text
+    if not wanted:  # who names no column takes that which makes the most of them
+        return max(_SEPARATORS, key=lambda each: len(first[each])), text
     return _SEPARATORS[0], text
 
 

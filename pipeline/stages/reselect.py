@@ -16,13 +16,14 @@ from __future__ import annotations
 import csv
 import io
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from pipeline.archive.changes import (
     CHANGES_COLUMNS,
@@ -38,6 +39,7 @@ from pipeline.artifacts import CATALOGUE_SCHEMA, ORDER_SCHEMA, Float32, Int64, P
 from pipeline.cluster.assignment import to_nearest
 from pipeline.cluster.space import Space
 from pipeline.data.catalogue import checked, list_folder, pool_name, some_of_folder
+from pipeline.data.folder import FolderSource
 from pipeline.errors import HeldError, InputError
 from pipeline.features import features_from_files
 from pipeline.lease import Lease, leased, still_ours
@@ -50,6 +52,7 @@ from pipeline.results import (
     ANSWERS,
     CHANGES,
     FILES,
+    HANDED_OUT,
     ISSUED,
     ORDER,
     QUERY,
@@ -65,6 +68,7 @@ from pipeline.select.continued import Continued, churn, continued
 from pipeline.select.handoff import label_studio_json, query_csv
 from pipeline.select.pool_view import PoolView
 from pipeline.stages.archive import FIRST, Known, archive_of, clusters_of, known, night_folder
+from pipeline.stages.drift import Judged, judge
 from pipeline.stages.labels import batches_after
 from pipeline.stages.query import addressed
 
@@ -99,30 +103,29 @@ def _night(run: Run, lease: Lease) -> Reselected:
         hand_over(run, before.last)  # whoever published it may have been killed before
     folder = night_folder(run.config.run, before.night + 1)
     store.delete_folder(folder)  # what a killed attempt left: nobody else is here
-    location, listing = list_folder(checked(run.config.ingest))
+    settings = checked(run.config.ingest)
+    location, listing = list_folder(settings)
     seen = look(before.files, listing.table)
     run.log(
-        f"{counted(listing.table.num_rows, 'image')} in {run.config.ingest.source}: {seen.candidates.num_rows} new or "
-        f"written anew, {seen.gone.num_rows} gone"
+        f"{counted(listing.table.num_rows, 'image')} in {settings.source}: {seen.candidates.num_rows} new or written "
+        f"anew, {seen.gone.num_rows} gone"
     )
-    answers, last_batch = _answers(run, before)
-    if not seen.candidates.num_rows and not seen.gone.num_rows and last_batch == _batch(before):
+    came = _came_back(run, before)
+    if not seen.candidates.num_rows and not seen.gone.num_rows and not came.batches:
         return Reselected(None, before)
     files = f"{folder}/files-{lease.mark}"
+    brought = _Brought(CATALOGUE_SCHEMA.empty_table())
     if seen.candidates.num_rows:
-        source = some_of_folder(checked(run.config.ingest), location, seen.candidates, before.pool)
         with ray_session(run.log, store):
-            generation, read = _ingest(run, before, source, f"{files}/pool")
-            added = _added(run, before, generation, files)
-    else:
-        generation, read = None, CATALOGUE_SCHEMA.empty_table()
-        added = samples_schema(before.embedded.dimensions).empty_table()
-    what = changes(before.files, seen, read, before.size)
-    now = archive_of(run, before, updated(before.files, what.files), answers, added)
+            brought = _bring(run, before, some_of_folder(settings, location, seen.candidates, before.pool), files)
+    what = changes(before.files, seen, brought.read, before.size)
     for kind, count in what.counts.items():
         run.log(f"{kind}: {counted(count, 'image')}")
-    made = _query(run, before, now, tonight=bool(added.num_rows or last_batch != _batch(before)))
-    night = _write(run, before, now, what, added, generation, made, last_batch, files, lease)
+    added = _assigned(run, before, brought)
+    now = archive_of(run, before, updated(before.files, what.files), came.answers, added)
+    judged = judge(run, before, now, brought.features, files)
+    made = _query(run, before, judged.archive, asked=bool(added.num_rows or came.batches))
+    night = _write(run, before, judged, _Tonight(what, added, brought.generation, made, came, files, lease))
     night = replace(night, seconds=round(time.perf_counter() - began, 2))
     _publish(run, night, lease)
     hand_over(run, night)
@@ -139,56 +142,94 @@ def hand_over(run: Run, night: Night) -> None:
     version = f"hacon {run.config.run} query {night.query}"
     tasks = label_studio_json(query, prefix, folder=folder_of_images, model_version=version)
     store.write_bytes(f"{folder}/{QUERY}", query_csv(query).encode())
+    store.write_bytes(f"{folder}/{HANDED_OUT}", _csv(("key", "query"), _handed_out(run, night)))
     store.write_bytes(f"{folder}/{TASKS}", tasks.encode())
 
 
-def _ingest(run: Run, before: Known, source: Any, folder: str) -> tuple[PoolManifest | None, pa.Table]:
-    """Read the candidates; the new images as a pool of their own, and what became of each file."""
+def _handed_out(run: Run, night: Night) -> list[tuple[str, str]]:
+    """(key, query) of all that was ever handed out: for who starts anew, with --labelled."""
+    issued = run.store.read_table(night.file(ISSUED))
+    keys = key_of_samples(known(run).files, issued["sample_id"].to_pylist())
+    return list(zip(keys, map(str, issued["query"].to_pylist()), strict=True))
+
+
+@dataclass(frozen=True)
+class _Brought:
+    """What was read tonight."""
+
+    read: pa.Table
+    """``CATALOGUE_SCHEMA`` of the candidates."""
+    generation: PoolManifest | None = None
+    """The new images; None: there are none."""
+    features: Float32 | None = None
+    """(n, D) theirs, as the encoder makes them."""
+
+
+@dataclass(frozen=True)
+class _CameBack:
+    answers: pa.Table
+    """``ANSWERS_SCHEMA``, with what came since the last night."""
+    batches: int
+    """How many batches came since."""
+    last: int
+    """Number of the last."""
+
+
+@dataclass(frozen=True)
+class _Tonight:
+    what: Changes
+    added: pa.Table
+    generation: PoolManifest | None
+    made: Continued | None
+    came: _CameBack
+    files: str
+    lease: Lease
+
+
+def _bring(run: Run, before: Known, source: FolderSource, files: str) -> _Brought:
+    """Read the candidates, and embed what is new. Ray is running."""
     have = before.files.filter(pc.is_valid(before.files["sample_id"]))["sha256"].combine_chunks()
     settings = run.config.ingest
-    pool = make_pool(run, surveyed(source), pool_name(settings), settings.rows_per_file, folder, known=have)
-    return (pool if pool.size else None), run.store.read_table(pool.files.catalogue)
+    pool = make_pool(run, surveyed(source), pool_name(settings), settings.rows_per_file, f"{files}/pool", known=have)
+    read = run.store.read_table(pool.files.catalogue)
+    if not pool.size:
+        return _Brought(read)
+    encoder = before.embedded.encoder
+    if encoder is None:
+        raise InputError(
+            f"Run '{run.config.run}' compares features that were given, by {before.embedded.source}; new images have "
+            "none. Start a run with --features imagenet, or anew with features of all images."
+        )
+    embed_pool(run, pool, encoder, f"{files}/embeddings")
+    made = Embedded(files=f"{files}/embeddings", size=pool.size, dimensions=encoder.dimensions)
+    return _Brought(read, pool, features_from_files(run.store, made))
 
 
-def _added(run: Run, before: Known, generation: PoolManifest | None, files: str) -> pa.Table:
+def _assigned(run: Run, before: Known, brought: _Brought) -> pa.Table:
     """The new samples in the space in which images are compared, each with its nearest cluster."""
     schema = samples_schema(before.embedded.dimensions)
-    if generation is None:
+    if brought.features is None:
         return schema.empty_table()
-    features = _features(run, before.embedded, generation, f"{files}/embeddings")
+    features = brought.features
+    if isinstance(before.embedded, Compared):
+        features = Space.from_bytes(run.store.read_bytes(before.embedded.space_file))(features)
     _, centroids = clusters_of(run, before)
     cluster, distance = to_nearest(features, centroids)
-    count = generation.size
+    count = len(features)
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), features.shape[1])
     columns = [before.size + np.arange(count), np.full(count, before.night + 1), cluster, distance, vectors]
     return pa.table(columns, names=schema.names).cast(schema)
 
 
-def _features(run: Run, embedded: Embedded, generation: PoolManifest, folder: str) -> Float32:
-    """(n, D) of the new images, by what made the features of the first."""
-    store = run.store
-    if embedded.encoder is None:
-        raise InputError(
-            f"Run '{run.config.run}' compares features that were given, by {embedded.source}; new images have none. "
-            "Start a run with --features imagenet, or anew with features of all images."
-        )
-    embed_pool(run, generation, embedded.encoder, folder)
-    made = Embedded(files=folder, size=generation.size, dimensions=embedded.encoder.dimensions)
-    features = features_from_files(store, made)
-    if isinstance(embedded, Compared):
-        return Space.from_bytes(store.read_bytes(embedded.space_file))(features)
-    return features
-
-
-def _query(run: Run, before: Known, now: Archive, *, tonight: bool) -> Continued | None:
+def _query(run: Run, before: Known, now: Archive, *, asked: bool) -> Continued | None:
     """The next images; None where nothing has happened that asks for a query, or nothing is left."""
     config = run.config
     lost = now.lost
-    free = now.held & ~now.handed_out & ~now.labelled & ~now.skipped
+    free = _free(now)
     budget = min(config.reselect.budget or config.query.budget, int(free.sum()))
     if config.reselect.most_open is not None:
         budget = min(budget, max(0, config.reselect.most_open - int(now.open.sum())))
-    if not tonight and not len(lost):
+    if not asked and not len(lost):
         return None
     if not budget:
         run.log("no query: " + ("every image is handed out" if not free.any() else "enough are open already"))
@@ -206,7 +247,7 @@ def _query(run: Run, before: Known, now: Archive, *, tonight: bool) -> Continued
         )
 
 
-def _view(now: Archive, ids: Int64, covered: np.ndarray[Any, np.dtype[np.bool_]]) -> PoolView:
+def _view(now: Archive, ids: Int64, covered: NDArray[np.bool_]) -> PoolView:
     return PoolView(
         sample_id=ids,
         cluster=now.cluster[ids],
@@ -217,81 +258,68 @@ def _view(now: Archive, ids: Int64, covered: np.ndarray[Any, np.dtype[np.bool_]]
     )
 
 
-def _answers(run: Run, before: Known) -> tuple[pa.Table, int]:
-    """What came back of every sample, and the number of the last batch of labels."""
-    answers, last = before.answers, _batch(before)
+def _came_back(run: Run, before: Known) -> _CameBack:
+    answers, last = before.answers, 0 if before.last is None else before.last.answers
+    batches = 0
     for number, batch in batches_after(run.store, run.config.run, last):
         answers, unknown = answered(answers, before.files, batch)
         run.log(f"labels {number}: {counted(batch.num_rows - unknown, 'image')}")
-        last = number
-    return answers, last
+        last, batches = number, batches + 1
+    return _CameBack(answers, batches, last)
 
 
-def _batch(before: Known) -> int:
-    return 0 if before.last is None else before.last.answers
-
-
-def _write(
-    run: Run,
-    before: Known,
-    now: Archive,
-    what: Changes,
-    added: pa.Table,
-    generation: PoolManifest | None,
-    made: Continued | None,
-    last_batch: int,
-    files: str,
-    lease: Lease,
-) -> Night:
+def _write(run: Run, before: Known, judged: Judged, tonight: _Tonight) -> Night:
     """All files of the night but the one that says that it was."""
-    store, number = run.store, before.night + 1
-    query = before.query + (made is not None)
+    store, files, made, last = run.store, tonight.files, tonight.made, before.last
+    now, query = judged.archive, before.query + (made is not None)
     issued = now.issued if made is None else _issued(now.issued, made, query)
-    after = replace(now, issued=issued)
     whole = len(before.parts) >= PARTS
-    parts = (files,) if whole else (*before.parts, files)
     samples = [store.read_table(f"{part}/{SAMPLES}") for part in before.parts] if whole else []
-    store.write_table(f"{files}/{FILES}", now.files if whole else what.files)
-    store.write_table(f"{files}/{SAMPLES}", pa.concat_tables([*samples, added]))
+    store.write_table(f"{files}/{FILES}", now.files if whole else tonight.what.files)
+    store.write_table(f"{files}/{SAMPLES}", pa.concat_tables([*samples, tonight.added]))
     store.write_table(f"{files}/{ISSUED}", issued)
     store.write_table(f"{files}/{ANSWERS}", now.answers)
-    store.write_bytes(f"{files}/{CHANGES}", _csv(what.listed))
-    planned = _planned(run, before)
+    store.write_bytes(f"{files}/{CHANGES}", _csv(CHANGES_COLUMNS, tonight.what.listed))
     moved = None
     if made is not None:
         store.write_table(f"{files}/{ORDER}", _order(now, made))
-        free = np.flatnonzero(now.held & ~now.handed_out & ~now.labelled & ~now.skipped)
-        moved = churn(planned, made.ids, free)
-        last_order, last_issued = f"{files}/{ORDER}", len(made.ids)
-    elif before.last is not None:
-        last_order, last_issued = before.last.last_order, before.last.last_issued
+        moved = churn(_planned(run, before), made.ids, np.flatnonzero(_free(now)))
+        newest = (f"{files}/{ORDER}", len(made.ids))
+    elif last is not None:
+        newest = (last.last_order, last.last_issued)
     else:
-        last_order, last_issued = before.queried.order_file, before.queried.budget
-    new = () if generation is None else (Generation(before.size, generation),)
+        newest = (before.queried.order_file, before.queried.budget)
+    new = () if tonight.generation is None else (Generation(before.size, tonight.generation),)
     return Night(
-        folder=night_folder(run.config.run, number),
+        folder=night_folder(run.config.run, before.night + 1),
         files=files,
-        number=number,
+        number=before.night + 1,
         query=query,
         issued=0 if made is None else len(made.ids),
         order=order_of(run.config).name,
-        lease=lease.number,
+        lease=tonight.lease.number,
         at=datetime.now(UTC).isoformat(timespec="seconds"),
         size=now.size,
         held=still_there(now.files),
         generations=(*before.generations, *new),
-        parts=parts,
-        whole=whole or (before.last is not None and before.last.whole),
-        clusters=before.clustered.files if before.last is None else before.last.clusters,
-        clustered=before.pool.size if before.last is None else before.last.clustered,
-        last_order=last_order,
-        last_issued=last_issued,
-        answers=last_batch,
-        counts=what.counts,
-        totals=after.totals,
+        parts=(files,) if whole else (*before.parts, files),
+        whole=whole or (last is not None and last.whole),
+        clusters=judged.clusters,
+        clustered=judged.clustered,
+        reference=judged.reference,
+        last_order=newest[0],
+        last_issued=newest[1],
+        answers=tonight.came.last,
+        counts=tonight.what.counts,
+        totals=replace(now, issued=issued).totals,
         churn=moved,
-        verdict=None,
+        verdict=None if judged.verdict is None else {**judged.verdict.to_dict(), "done": judged.reclustered},
     )
+
+
+def _free(now: Archive) -> NDArray[np.bool_]:
+    """(N,) what can be handed out."""
+    return now.held & ~now.handed_out & ~now.labelled & ~now.skipped
 
 
 def _issued(issued: pa.Table, made: Continued, query: int) -> pa.Table:
@@ -319,10 +347,10 @@ def _planned(run: Run, before: Known) -> Int64:
     return np.asarray(order["sample_id"], np.int64)[issued:]
 
 
-def _csv(rows: list[tuple[str, str, str]]) -> bytes:
+def _csv(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> bytes:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow(CHANGES_COLUMNS)
+    writer.writerow(columns)
     writer.writerows(rows)
     return text.getvalue().encode()
 

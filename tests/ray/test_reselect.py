@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
@@ -67,9 +66,11 @@ def _nights(root: Path) -> list[Night]:
     return nights(Location(f"{root}/store"), "scans")
 
 
-def _label(root: Path, number: int, answers: dict[str, str]) -> None:
-    table = pa.table({"key": list(answers), "status": list(answers.values())})
-    Location(f"{root}/store").write_table(f"runs/scans/labels/{number:04d}.parquet", table)
+def _label(root: Path, answers: dict[str, str]) -> None:
+    rows = [f"{key},{'x' if status == 'labelled' else ''},{status == 'skipped'}" for key, status in answers.items()]
+    table = root / f"back {len(answers)}.csv"
+    table.write_text("\n".join(["key,label,skipped", *rows]))
+    assert main(["labels", "--run", "scans", "--store", f"{root}/store", "--from", str(table)]) == 0
 
 
 def test_nights_of_an_archive(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,9 +102,7 @@ def test_nights_of_an_archive(root: Path, capsys: pytest.CaptureFixture[str]) ->
     assert issued["replaces"].to_pylist()[BUDGET : BUDGET + 2] == gone, "what is gone is replaced first"
 
     # Night 3: labels only. One cannot be labelled, and is replaced.
-    _label(
-        root, 1, {**dict.fromkeys([*first[2:], *second[1:]], "labelled"), second[0]: "skipped", "no such": "labelled"}
-    )
+    _label(root, {**dict.fromkeys([*first[2:], *second[1:]], "labelled"), second[0]: "skipped", "no such": "labelled"})
     assert _reselect(root, "--budget", "5") == 0
     third, last = _query(root, 3), _nights(root)[-1]
     assert not {*first, *second} & {*third} and last.answers == 1 and last.counts == {}
@@ -176,7 +175,7 @@ def _kill_at(step: int, patch: pytest.MonkeyPatch) -> Callable[[], int]:
 def test_a_night_that_is_killed_anywhere_ends_as_if_it_had_not_been(root: Path, tmp_path: Path) -> None:
     _write(root / "scans", range(FIRST, FIRST + 9))
     os.remove(root / "scans" / _query(root, 1)[0])
-    _label(root, 1, {_query(root, 1)[1]: "labelled"})
+    _label(root, {_query(root, 1)[1]: "labelled"})
     shutil.copytree(root, tmp_path / "undisturbed")
     assert _reselect(tmp_path / "undisturbed") == 0
     wanted = _query(tmp_path / "undisturbed", 2)
