@@ -6,9 +6,7 @@ bring labels at the same time each gets a number of its own.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +24,7 @@ from pipeline.errors import InputError
 from pipeline.progress import counted
 from pipeline.run import Run, saved_config
 from pipeline.stages.archive import known
+from pipeline.stages.tables import table_csv
 from pipeline.storage import Location
 
 LABELS_SCHEMA = pa.schema(
@@ -152,7 +151,7 @@ def _keep(run: Run, settled: Settled, digests: list[str]) -> Brought:
     ):
         if found:
             lists.append(f"{folder}/{file}-{what}.csv")
-            store.write_bytes(lists[-1], _csv(columns, found))
+            store.write_bytes(lists[-1], table_csv(columns, found))
     counts = counts_of(settled)
     told = {
         "file": f"{file}.parquet",
@@ -166,11 +165,3 @@ def _keep(run: Run, settled: Settled, digests: list[str]) -> Brought:
     while not store.put_if_absent(f"{folder}/{number:04d}.json", told):
         number += 1
     return Brought(number, settled, tuple(lists))
-
-
-def _csv(columns: tuple[str, ...], rows: list[tuple[str, str]]) -> bytes:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return text.getvalue().encode()

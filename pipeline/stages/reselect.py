@@ -13,10 +13,7 @@ published has not been. A night in which nothing is new and nothing came back le
 
 from __future__ import annotations
 
-import csv
-import io
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -52,12 +49,9 @@ from pipeline.results import (
     ANSWERS,
     CHANGES,
     FILES,
-    HANDED_OUT,
     ISSUED,
     ORDER,
-    QUERY,
     SAMPLES,
-    TASKS,
     Compared,
     Embedded,
     Generation,
@@ -65,12 +59,12 @@ from pipeline.results import (
 )
 from pipeline.run import Run
 from pipeline.select.continued import Continued, churn, continued
-from pipeline.select.handoff import label_studio_json, query_csv
 from pipeline.select.pool_view import PoolView
-from pipeline.stages.archive import FIRST, Known, archive_of, clusters_of, known, night_folder
+from pipeline.stages.archive import Known, archive_of, clusters_of, known, night_folder
 from pipeline.stages.drift import Judged, judge
+from pipeline.stages.hand_over import hand_over
 from pipeline.stages.labels import batches_after
-from pipeline.stages.query import addressed
+from pipeline.stages.tables import table_csv
 
 PARTS = 16
 """Nights whose tables are read one by one; then one holds all."""
@@ -130,27 +124,6 @@ def _night(run: Run, lease: Lease) -> Reselected:
     _publish(run, night, lease)
     hand_over(run, night)
     return Reselected(night, before)
-
-
-def hand_over(run: Run, night: Night) -> None:
-    """Write the newest query where people look for it, unless it is there. It follows from what is published."""
-    store, folder = run.store, night.query_folder
-    if night.query == FIRST or store.is_file(f"{folder}/{TASKS}"):
-        return
-    query = store.read_table(night.last_order, between=("rank", 1, night.last_issued)).sort_by("rank")
-    prefix, folder_of_images = addressed(run.config)
-    version = f"hacon {run.config.run} query {night.query}"
-    tasks = label_studio_json(query, prefix, folder=folder_of_images, model_version=version)
-    store.write_bytes(f"{folder}/{QUERY}", query_csv(query).encode())
-    store.write_bytes(f"{folder}/{HANDED_OUT}", _csv(("key", "query"), _handed_out(run, night)))
-    store.write_bytes(f"{folder}/{TASKS}", tasks.encode())
-
-
-def _handed_out(run: Run, night: Night) -> list[tuple[str, str]]:
-    """(key, query) of all that was ever handed out: for who starts anew, with --labelled."""
-    issued = run.store.read_table(night.file(ISSUED))
-    keys = key_of_samples(known(run).files, issued["sample_id"].to_pylist())
-    return list(zip(keys, map(str, issued["query"].to_pylist()), strict=True))
 
 
 @dataclass(frozen=True)
@@ -279,7 +252,7 @@ def _write(run: Run, before: Known, judged: Judged, tonight: _Tonight) -> Night:
     store.write_table(f"{files}/{SAMPLES}", pa.concat_tables([*samples, tonight.added]))
     store.write_table(f"{files}/{ISSUED}", issued)
     store.write_table(f"{files}/{ANSWERS}", now.answers)
-    store.write_bytes(f"{files}/{CHANGES}", _csv(CHANGES_COLUMNS, tonight.what.listed))
+    store.write_bytes(f"{files}/{CHANGES}", table_csv(CHANGES_COLUMNS, tonight.what.listed))
     moved = None
     if made is not None:
         store.write_table(f"{files}/{ORDER}", _order(now, made))
@@ -345,14 +318,6 @@ def _planned(run: Run, before: Known) -> Int64:
     )
     order = run.store.read_table(file).sort_by("rank")
     return np.asarray(order["sample_id"], np.int64)[issued:]
-
-
-def _csv(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> bytes:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return text.getvalue().encode()
 
 
 def _publish(run: Run, night: Night, lease: Lease) -> None:
