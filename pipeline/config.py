@@ -200,6 +200,8 @@ class QueryConfig:
     labelled: str | None = setting(None, no="by its content, which is an input of the stage")
     """A CSV file with a column of keys (``ingest.key_column``): images that are labelled or handed out already. They
     are not chosen again, and count as covered."""
+    readers: tuple[int, ...] = setting((), no="who gets which part of CVAT's task", within=COUNT)
+    """Images of each reader's job in CVAT, in order; the last reader gets the rest. Empty: one job."""
     image_prefix: str | None = setting(None, no="how a task names an image; the tasks are written anew")
     """Prefix of a key in the addresses of Label Studio's tasks, or an address with ``{key}`` in it. None: the folder
     of ``ingest.source``, which only S3 makes an address."""
@@ -222,7 +224,7 @@ _JUDGED = "a later query's judgement, which nobody keeps or refuses"
 
 @dataclass(frozen=True)
 class DriftConfig:
-    """When the clusters, or the features, of an archive no longer fit what came since (docs/method.md, section 9)."""
+    """When the clusters, or the features, of an archive no longer fit what came since (docs/method.md, section 8)."""
 
     least: int = setting(30, no=_JUDGED, within=COUNT)
     """Fewer new images than this say nothing."""

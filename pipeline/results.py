@@ -25,6 +25,9 @@ FILES, SAMPLES, ISSUED, ANSWERS, CHANGES = (
     "changes.csv",
 )
 """Of a night: the archive's files and samples, or how they changed; what was handed out; what came back."""
+LABEL_STUDIO, CVAT_MANIFEST, CVAT_TASK = "labelstudio", "cvat/manifest.jsonl", "cvat/task.json"
+COCO, SHEET = "coco.json", "contact-sheet.pdf"
+"""Of a query, for annotators; ``LABEL_STUDIO`` is a folder."""
 HANDED_OUT = "handed-out.csv"
 """Beside a later query: all that was ever handed out."""
 REFERENCE, RECENT = "reference.parquet", "recent.parquet"
@@ -329,11 +332,13 @@ class Night(Published):
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """The inverse of ``to_dict``."""
-        made = [
-            Generation(each["first_id"], PoolManifest.from_dict(each["manifest"]))
-            for each in values.get("generations", ())
-        ]
-        return super().from_dict({**values, "generations": tuple(made), "parts": tuple(values.get("parts", ()))})
+        parsed: dict[str, Any] = {}
+        if "generations" in values:
+            made = ((each["first_id"], PoolManifest.from_dict(each["manifest"])) for each in values["generations"])
+            parsed["generations"] = tuple(Generation(*each) for each in made)
+        if "parts" in values:
+            parsed["parts"] = tuple(values["parts"])
+        return super().from_dict({**values, **parsed})
 
 
 def query_folder(run: str, number: int) -> str:

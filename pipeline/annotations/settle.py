@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from pipeline.annotations.readers import Answer
-from pipeline.data.labels import plain
+from pipeline.data.labels import plain, unsafe
 
 LABELLED, SKIPPED, CONTRADICTED = "labelled", "skipped", "contradicted"
 """Of an image: it has a label; nobody could label it; annotators differ and no label has more than half."""
@@ -176,7 +176,7 @@ def _path(text: str) -> str:
 
 def _readings(written: str) -> list[str]:
     """What a tool may have made of a key: itself; of an address the path, or what stands behind ``?d=``; decoded."""
-    found = [_path(written)]
+    found = [_path(written), _path(unsafe(written))]
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://|/data/|/", written):
         bare = re.sub(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/]*/?", "", written)
         within = bare.partition("?d=")[2] or bare

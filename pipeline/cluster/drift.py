@@ -3,7 +3,7 @@
 Reference = the images that the clusters were made of; new = those that came since. n0, n1 = how many; K = clusters,
 D = dimensions. Source of the test: Schilling, "Multivariate two-sample tests based on nearest neighbors" (JASA 1986),
 by permutation. A new kind of image has neighbours that are new, too. It is hardly farther from old centroids than
-others are: distances tell of it too late (docs/method.md, section 9).
+others are: distances tell of it too late (docs/method.md, section 8).
 """
 
 from __future__ import annotations

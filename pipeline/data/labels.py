@@ -25,6 +25,7 @@ Names = list[str | None]
 """A class name an image; None: unlabelled."""
 _SEPARATORS = ",;\t|"
 """Spreadsheets write the semicolon where the comma is the decimal sign."""
+_ESCAPED = re.compile(r"'+[=+\-@\t\r]")
 _TOLD = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
 """The first line of a table that tells a spreadsheet its separator."""
 
@@ -197,10 +198,16 @@ def named_by_table(table: Table, keys: Sequence[str], key_column: str) -> tuple[
     return np.array([key in found for key in keys], np.bool_), [row.written for row in unused]
 
 
+def unsafe(text: str) -> str:
+    """The text without the apostrophe that a table has in front of what a spreadsheet would compute."""
+    return text[1:] if _ESCAPED.match(text) else text
+
+
 def _add(label_of: dict[str, _Row], row: _Row) -> None:
-    known = label_of.setdefault(_plain_id(row.written), row)
+    name = _plain_id(unsafe(row.written))
+    known = label_of.setdefault(name, row)
     if known.label is None:
-        label_of[_plain_id(row.written)] = row
+        label_of[name] = row
     elif row.label is not None and row.label != known.label:
         if known.table == row.table:
             raise InputError(

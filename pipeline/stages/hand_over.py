@@ -11,14 +11,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.archive.changes import key_of_samples
-from pipeline.artifacts import Int64
+from pipeline.artifacts import Int64, Uint8
 from pipeline.config import this_run
 from pipeline.report.night import SHOWN, Issued, NightData, PastNight, render_night
-from pipeline.results import CLUSTERS, HANDED_OUT, PAGE, QUERY, SAMPLES, TASKS, Night
+from pipeline.results import CLUSTERS, HANDED_OUT, PAGE, SAMPLES, Night
 from pipeline.run import Run
-from pipeline.select.handoff import label_studio_json, query_csv
 from pipeline.stages.archive import FIRST, ArchiveReader, Known, known, nights
-from pipeline.stages.query import addressed
+from pipeline.stages.bundle import SHOWN as SHEET_SHOWN
+from pipeline.stages.bundle import write_bundle
 from pipeline.stages.tables import table_csv
 
 
@@ -28,14 +28,11 @@ def hand_over(run: Run, night: Night) -> None:
     if night.query == FIRST or store.is_file(f"{folder}/{PAGE}"):
         return
     query = store.read_table(night.last_order, between=("rank", 1, night.last_issued)).sort_by("rank")
-    prefix, folder_of_images = addressed(run.config)
-    version = f"hacon {run.config.run} query {night.query}"
-    tasks = label_studio_json(query, prefix, folder=folder_of_images, model_version=version)
     after = known(run)
-    store.write_bytes(f"{folder}/{QUERY}", query_csv(query).encode())
-    store.write_bytes(f"{folder}/{TASKS}", tasks.encode())
+    images = ArchiveReader(store, night.generations).images(np.asarray(query["sample_id"])[:SHEET_SHOWN])
+    write_bundle(run, folder, night.query, query, images, after.pool)
     store.write_bytes(f"{folder}/{HANDED_OUT}", table_csv(("key", "query"), _handed_out(after)))
-    store.write_bytes(f"{folder}/{PAGE}", render_night(_page(run, night, after, query)).encode())
+    store.write_bytes(f"{folder}/{PAGE}", render_night(_page(run, night, after, query, images[:SHOWN])).encode())
 
 
 def _handed_out(after: Known) -> list[tuple[str, str]]:
@@ -44,7 +41,7 @@ def _handed_out(after: Known) -> list[tuple[str, str]]:
     return list(zip(keys, map(str, after.issued["query"].to_pylist()), strict=True))
 
 
-def _page(run: Run, night: Night, after: Known, query: pa.Table) -> NightData:
+def _page(run: Run, night: Night, after: Known, query: pa.Table, images: Uint8) -> NightData:
     ids = np.asarray(query["sample_id"], np.int64)
     of_query = after.issued.filter(pc.field("query") == night.query).sort_by("rank")
     lost = [each for each in of_query["replaces"].to_pylist() if each is not None]
@@ -64,7 +61,7 @@ def _page(run: Run, night: Night, after: Known, query: pa.Table) -> NightData:
         number=night.number,
         query=night.query,
         issued=issued,
-        images=ArchiveReader(run.store, night.generations).images(ids[:SHOWN]),
+        images=images,
         totals=night.totals,
         counts=night.counts,
         held=night.held,

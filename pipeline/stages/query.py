@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from pipeline.artifacts import ORDER_SCHEMA, PoolManifest, confidence_at, matching_temperature
 from pipeline.config import RunConfig
-from pipeline.data.catalogue import image_folder
 from pipeline.data.labels import Table, named_by_table
 from pipeline.data.pool import PoolReader
 from pipeline.errors import InputError
@@ -24,12 +23,12 @@ from pipeline.on_ray.session import ray_session
 from pipeline.plan import AUTO, PREMISED, order_of, trains
 from pipeline.progress import counted, watched
 from pipeline.publish import stage_of
-from pipeline.results import LABELLED, Clustered, Embedded, Queried, Trained
+from pipeline.results import LABELLED, SHEET, Clustered, Embedded, Queried, Trained
 from pipeline.run import Run
-from pipeline.select.handoff import label_studio_json, query_csv, what_to_say_of_addresses
 from pipeline.select.pool_view import PoolView
 from pipeline.select.premise import SAMPLE, Premise, premise
 from pipeline.select.registry import Strategy, strategy
+from pipeline.stages.bundle import SHOWN, write_bundle
 from pipeline.stages.cluster import read_clustering
 from pipeline.storage import Location
 
@@ -105,7 +104,7 @@ def query(run: Run, pool: PoolManifest, trained: Trained | None, embedded: Embed
         return replace(made, reason=reason, premise=None if measured is None else measured.to_dict())
 
     queried = stage.run(work, run.log)
-    _write_tasks(run, queried)
+    _hand_over(run, pool, queried)
     return queried
 
 
@@ -213,33 +212,14 @@ def _write(run: Run, pool: PoolManifest, view: PoolView, order_by: Strategy, fol
     variability = unknown if view.variability is None else view.variability
     columns = [np.arange(1, len(ids) + 1), ids, keys, view.cluster[ids], confidence[ids], variability[ids]]
     order = pa.table(columns, schema=ORDER_SCHEMA)
-    query = order.slice(0, config.query.budget)
     made = Queried(folder=folder, budget=config.query.budget, order=order_by.name, emitted=len(order))
     store.write_table(made.order_file, order)
-    store.write_bytes(made.query_file, query_csv(query).encode())
     return made
 
 
-def _write_tasks(run: Run, queried: Queried) -> None:
-    """Label Studio's tasks, where they are not there as they should be: ``query.image_prefix`` may have changed."""
-    config, store = run.config, run.store
-    prefix, folder_of_images = addressed(config)
-    order = store.read_table(queried.order_file, between=("rank", 1, queried.budget)).sort_by("rank")
-    tasks = label_studio_json(order, prefix, folder=folder_of_images, model_version=f"hacon {config.run}").encode()
-    there = store.is_file(queried.tasks_file)
-    if there and store.read_bytes(queried.tasks_file) == tasks:
-        return
-    if remark := what_to_say_of_addresses(order["key"].to_pylist(), prefix):
-        run.log(f"Label Studio: {remark}")
-    if there:
-        run.log(f"Label Studio's tasks are written anew, with other addresses: {store.show(queried.tasks_file)}")
-    store.write_bytes(queried.tasks_file, tasks)
-
-
-def addressed(config: RunConfig) -> tuple[str | None, str | None]:
-    """(Prefix of the images' addresses, folder on this machine); an S3 folder is an address, a local one is none."""
-    place = image_folder(config.ingest.source)
-    folder = place if place != config.ingest.source else None
-    if config.query.image_prefix is None and folder is not None and folder.startswith("s3://"):
-        return folder, None
-    return config.query.image_prefix, folder
+def _hand_over(run: Run, pool: PoolManifest, queried: Queried) -> None:
+    order = run.store.read_table(queried.order_file, between=("rank", 1, queried.budget)).sort_by("rank")
+    ids = np.asarray(order["sample_id"])[:SHOWN]
+    there = run.store.is_file(f"{queried.folder}/{SHEET}")
+    images = PoolReader(run.store, pool).images(ids[:0] if there else ids)
+    write_bundle(run, queried.folder, 1, order, images, pool)

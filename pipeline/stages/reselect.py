@@ -35,6 +35,7 @@ from pipeline.archive.state import ISSUED_SCHEMA, Archive, answered, samples_sch
 from pipeline.artifacts import CATALOGUE_SCHEMA, ORDER_SCHEMA, Float32, Int64, PoolManifest
 from pipeline.cluster.assignment import to_nearest
 from pipeline.cluster.space import Space
+from pipeline.config import RunConfig
 from pipeline.data.catalogue import checked, list_folder, pool_name, some_of_folder
 from pipeline.data.folder import FolderSource
 from pipeline.errors import HeldError, InputError
@@ -92,6 +93,7 @@ def reselect(run: Run) -> Reselected:
 
 def _night(run: Run, lease: Lease) -> Reselected:
     began, store = time.perf_counter(), run.store
+    check_order(run.config)
     before = known(run)
     if before.last is not None:
         hand_over(run, before.last)  # whoever published it may have been killed before
@@ -124,6 +126,16 @@ def _night(run: Run, lease: Lease) -> Reselected:
     _publish(run, night, lease)
     hand_over(run, night)
     return Reselected(night, before)
+
+
+def check_order(config: RunConfig) -> None:
+    """Raise InputError for an order by something that new images do not have."""
+    order = order_of(config)
+    if missing := [column for column in order.needs if column not in ("features", "cluster", "distance")]:
+        raise InputError(
+            f"The order '{order.name}' needs {' and '.join(missing)}, which new images do not have; go on with "
+            "another: --set query.order=greedy-medoids"
+        )
 
 
 @dataclass(frozen=True)

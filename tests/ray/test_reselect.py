@@ -92,6 +92,9 @@ def test_nights_of_an_archive(root: Path, capsys: pytest.CaptureFixture[str]) ->
     assert night.counts == {"new": 20, "moved": 1, "copy": 1, "rejected": 1, "gone": 2}
     assert (night.number, night.query, night.issued, night.size, night.held) == (2, 2, 5, 80, 78)
     second = _query(root, 2)
+    left = {name.split("/")[0] for name, _, _ in Location(f"{root}/store").files("runs/scans/query-0002")}
+    files = {"query.csv", "query.labelstudio.json", "coco.json", "contact-sheet.pdf", "handed-out.csv", "report.html"}
+    assert left == {*files, "labelstudio", "cvat"}
     assert len(second) == 5 and not {*first} & {*second}
     issued = (
         Location(f"{root}/store")
@@ -215,3 +218,5 @@ def test_what_cannot_grow_is_told(root: Path, capsys: pytest.CaptureFixture[str]
     assert main(["reselect", "--run", "nobody", "--store", f"{root}/store"]) == 2
     assert main(["reselect", "--run", "scans", "--store", f"{root}/store", "--set", "cluster.k=3"]) == 2
     assert "a later query takes a run as it is" in capsys.readouterr().err
+    assert _reselect(root, "--set", "query.order=hard-to-contrast") == 2
+    assert "needs confidence, which new images do not have" in capsys.readouterr().err

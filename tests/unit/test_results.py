@@ -14,7 +14,9 @@ from pipeline.results import (
     Clustered,
     Compared,
     Embedded,
+    Generation,
     Ingested,
+    Night,
     Published,
     Queried,
     Reported,
@@ -39,6 +41,13 @@ RESULTS: tuple[Published, ...] = (
     Clustered(k=3, inertia=0.1 + 0.2, backend="sklearn", reason="no GPU", seed=2**32 - 1),
     Queried(budget=3, order="hard-to-contrast", emitted=9),
     Reported(bytes=12_345),
+    Night(
+        **{"number": 3, "query": 2, "issued": 5, "order": "greedy-medoids", "lease": 7, "at": "2026-12-01T00:00:00"},
+        **{"size": 12, "held": 11, "generations": (Generation(0, MANIFEST), Generation(9, MANIFEST))},
+        **{"parts": ("runs/r/nights/0002/files-1",), "whole": True, "clusters": "c", "clustered": 9, "reference": "r"},
+        **{"last_order": "o", "last_issued": 5, "answers": 2, "counts": {"new": 3}, "totals": {"open": 5}},
+        **{"churn": 0.25, "verdict": {"name": "assign", "p": 0.5}},
+    ),
     SharedPart(),
     SharedPart(inertia=0.5, backend="sklearn", reason="no GPU"),
 )
@@ -58,7 +67,7 @@ def test_every_result_is_among_those_of_these_tests() -> None:
     kinds = [*Published.__subclasses__(), *Embedded.__subclasses__()]
     ours = {each for each in kinds if each.__module__ == Published.__module__}
     assert {type(each) for each in RESULTS} == ours
-    assert {*STAGES, Ingested, SharedPart} == ours
+    assert {*STAGES, Ingested, Night, SharedPart} == ours
 
 
 @pytest.mark.parametrize("result", PUBLISHED, ids=name)

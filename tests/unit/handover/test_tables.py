@@ -14,7 +14,17 @@ import pyarrow.csv
 import pytest
 
 from pipeline.artifacts import ORDER_SCHEMA
-from pipeline.select.handoff import label_studio_json, query_csv
+from pipeline.data.labels import unsafe
+from pipeline.handover.coco import coco_images
+from pipeline.handover.contact_sheet import contact_sheet_pdf
+from pipeline.handover.cvat import cvat_manifest, cvat_task
+from pipeline.handover.label_studio import (
+    image_address,
+    label_studio_json,
+    label_studio_lines,
+    label_studio_tasks,
+)
+from pipeline.handover.spreadsheet import query_csv, safe
 
 ODD_KEYS = [
     "a,b.png",
@@ -75,7 +85,7 @@ def test_columns_come_by_name_and_rows_in_the_tables_order() -> None:
 
 def test_keys_come_back_as_they_were_from_pythons_reader() -> None:
     rows = list(csv.DictReader(io.StringIO(query_csv(odd()), newline="")))
-    assert [row["key"] for row in rows] == ODD_KEYS
+    assert [unsafe(row["key"]) for row in rows] == ODD_KEYS
     assert [row["sample_id"] for row in rows] == [str(10 * rank) for rank in range(1, len(ODD_KEYS) + 1)]
 
 
@@ -85,7 +95,8 @@ def test_keys_come_back_as_they_were_from_arrows_reader() -> None:
         parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
         convert_options=pyarrow.csv.ConvertOptions(column_types=ORDER_SCHEMA),
     )
-    assert read.equals(odd())
+    keys = pa.array([unsafe(key) for key in read["key"].to_pylist()], pa.large_string())
+    assert read.set_column(2, "key", keys).equals(odd())
 
 
 def test_only_keys_that_need_quotes_get_them() -> None:
@@ -104,9 +115,14 @@ def test_nine_digits_tell_neighbouring_confidences_apart() -> None:
 # ---- Label Studio ------------------------------------------------------------------------
 
 
+def _json(table: pa.Table, prefix: str | None, folder: str | None = None) -> str:
+    images = [image_address(key, prefix, folder) for key in table["key"].to_pylist()]
+    return label_studio_json(label_studio_tasks(table, images, "hacon", 7))
+
+
 def tasks(table: pa.Table, prefix: str | None) -> list[dict[str, Any]]:
     """The parsed file."""
-    text = label_studio_json(table, prefix)
+    text = _json(table, prefix)
     assert text.endswith("]\n")
 
     def refuse(constant: str) -> None:
@@ -118,8 +134,8 @@ def tasks(table: pa.Table, prefix: str | None) -> list[dict[str, Any]]:
 
 def test_tasks_have_label_studios_shape_in_order() -> None:
     # Its import format: a list of objects with "data", to which a template refers as $image.
-    facts = {"rank": 1, "sample_id": 1204, "key": "scans/a.png", "cluster": 3, "confidence": 0.125}
-    others = {"rank": 2, "sample_id": 0, "key": "scans/b.png", "cluster": 0, "confidence": 0.333333333}
+    facts = {"rank": 1, "sample_id": 1204, "key": "scans/a.png", "cluster": 3, "confidence": 0.125, "query": 7}
+    others = {"rank": 2, "sample_id": 0, "key": "scans/b.png", "cluster": 0, "confidence": 0.333333333, "query": 7}
     assert tasks(query(SMALL[:2]), None) == [
         {
             "data": {"image": "scans/a.png", **facts},
@@ -139,7 +155,7 @@ def test_the_lowest_score_comes_first() -> None:
 
 
 def test_a_local_folder_stays_a_path() -> None:
-    text = label_studio_json(query([(1, 5, "a+b 1.png", 0, 0.5, 0.5)]), None, folder="/data/scans/")
+    text = _json(query([(1, 5, "a+b 1.png", 0, 0.5, 0.5)]), None, "/data/scans/")
     assert json.loads(text)[0]["data"]["image"] == "/data/scans/a+b 1.png"
 
 
@@ -156,7 +172,7 @@ def test_the_root_folder_stays_a_root() -> None:
 
 def test_odd_keys_stay_themselves_in_json_and_can_be_read_by_people() -> None:
     assert [task["data"]["key"] for task in tasks(odd(), None)] == ODD_KEYS
-    assert "größe/图像 1.png" in label_studio_json(odd(), None)
+    assert "größe/图像 1.png" in _json(odd(), None)
 
 
 def test_nan_is_null_in_json() -> None:
@@ -165,3 +181,61 @@ def test_nan_is_null_in_json() -> None:
 
 def test_no_tasks() -> None:
     assert tasks(query([]), None) == []
+
+
+# ---- the other tools ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+x", "-5.png", "@eaDir/a", "\tx", "\rx", "'=x", "''=x", "'quoted'", "plain", ""]
+)
+def test_a_spreadsheet_computes_nothing_and_a_key_comes_back(text: str) -> None:
+    written = safe(text)
+    assert written[:1] not in set("=+-@\t\r") or not written
+    assert unsafe(written) == text
+
+
+def test_one_task_a_line_keeps_the_order() -> None:
+    images = [f"s3://b/{row[2]}" for row in SMALL]
+    lines = label_studio_lines(label_studio_tasks(query(SMALL), images, "hacon scans query 2", 2)).splitlines()
+    found = [json.loads(line) for line in lines]
+    assert [task["data"]["rank"] for task in found] == [1, 2, 3]
+    assert found[0]["predictions"] == [
+        {"model_version": "hacon scans query 2", "score": 0.0, "cluster": 3, "result": []}
+    ]
+
+
+def test_cvats_manifest_letter_by_letter() -> None:
+    text = cvat_manifest(query([(1, 5, "day 1/a.b.png", 3, 0.5, 0.5), (2, 6, "bare", 0, 0.5, 0.5)]), [(8, 9), (10, 11)])
+    assert text.splitlines() == [
+        '{"version": "1.1"}',
+        '{"type": "images"}',
+        '{"name": "day 1/a.b", "extension": ".png", "width": 8, "height": 9, '
+        '"meta": {"rank": 1, "cluster": 3, "sample_id": 5}}',
+        '{"name": "bare", "extension": "", "width": 10, "height": 11, '
+        '"meta": {"rank": 2, "cluster": 0, "sample_id": 6}}',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("readers", "parts"), [((), [5]), ((2,), [2, 3]), ((2, 3), [2, 3]), ((4, 9), [4, 1]), ((9,), [5])]
+)
+def test_who_gets_which_of_cvats_images(readers: tuple[int, ...], parts: list[int]) -> None:
+    keys = [f"{number}.png" for number in range(5)]
+    data = json.loads(cvat_task("scans", keys, readers))["data"]
+    assert data["sorting_method"] == "predefined" and data["server_files"] == keys
+    assert [len(part) for part in data["job_file_mapping"]] == parts
+    assert [key for part in data["job_file_mapping"] for key in part] == keys
+
+
+def test_coco_has_ranks_for_ids() -> None:
+    found = json.loads(coco_images(query(SMALL), [(1, 2)] * 3, "scans"))
+    assert [(each["id"], each["file_name"]) for each in found["images"]] == [(row[0], row[2]) for row in SMALL]
+    assert found["annotations"] == found["categories"] == []
+
+
+@pytest.mark.parametrize(("count", "pages"), [(1, 1), (30, 1), (31, 2)])
+def test_a_contact_sheet_has_its_pages(count: int, pages: int) -> None:
+    images = np.full((count, 9, 7, 1), 128, np.uint8)
+    data = contact_sheet_pdf("scans", images, list(range(1, count + 1)), ["größe/" + "x" * 80] * count)
+    assert data.startswith(b"%PDF-") and data.count(b"/Type /Page\n") == pages

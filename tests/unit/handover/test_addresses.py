@@ -8,8 +8,8 @@ from urllib.parse import parse_qsl, unquote, urlparse
 
 import pytest
 
-from pipeline.select.addresses import address, leads_elsewhere
-from pipeline.select.handoff import what_to_say_of_addresses
+from pipeline.handover.addresses import address, leads_elsewhere
+from pipeline.handover.label_studio import what_to_say_of_addresses
 
 KEYS = [
     "plain.png",
