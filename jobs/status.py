@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from jobs.upkeep import run_upkeep, size_in_words
 from pipeline.progress import counted
@@ -22,6 +23,10 @@ def status(arguments: argparse.Namespace, store: Location) -> None:
     print(f"{run.run}: {_facts(run)}")
     for stage in run.stages:
         print(f"  {stage.stage:<11} {_words(stage, run.run)}".rstrip())
+    if run.night is not None:
+        print(f"  night {run.night['number']:<5} {_night(run.night)}")
+    if run.at_work is not None:
+        print(f"At work: {run.at_work}")
     if run.needed_by:
         print(f"Runs that build on it: {', '.join(run.needed_by)}")
     print(f"Next:\n  {run.next}")
@@ -36,6 +41,12 @@ def _facts(run: RunState) -> str:
         size_in_words(run.bytes),
     ]
     return ", ".join(fact for fact in facts if fact)
+
+
+def _night(night: dict[str, Any]) -> str:
+    totals = ", ".join(f"{what.replace('_', ' ')} {count}" for what, count in night["totals"].items())
+    verdict = "" if night["verdict"] is None else f"; drift: {night['verdict']['name']}"
+    return f"{night['at']}, {counted(night['images'], 'image')}, query {night['query']}; {totals}{verdict}"
 
 
 def _words(stage: StageState, run: str) -> str:

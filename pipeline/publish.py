@@ -20,7 +20,7 @@ from typing import Any, Generic, TypeVar
 from pipeline.artifacts import fingerprint
 from pipeline.config import RunConfig, decisive, settings_of, store_flag, this_run
 from pipeline.errors import InputError, StoreError
-from pipeline.results import Published
+from pipeline.results import Night, Published
 from pipeline.run import Run, run_folder
 from pipeline.storage import Location
 
@@ -172,6 +172,20 @@ def finished(store: Location, folder: str, kind: type[Result]) -> Result | None:
     """The result of a published stage, or None."""
     done = store.read_json(f"{folder}/done.json")
     return None if done is None else kind.from_dict(done)
+
+
+def last_night(store: Location, run: str) -> Night | None:
+    """The last published night of a run; None where there was none after the first."""
+    for number in reversed(store.folders(f"runs/{run}/{Night.stage}")):
+        night = finished(store, night_folder(run, int(number)), Night)
+        if night is not None:
+            return night
+    return None
+
+
+def night_folder(run: str, number: int) -> str:
+    """A night's folder on the store."""
+    return f"runs/{run}/{Night.stage}/{number:04d}"
 
 
 def required(run: Run, kind: type[Result]) -> Result:

@@ -6,7 +6,8 @@ Everything is read from the store, without Ray: the saved settings of a run and 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,8 +15,9 @@ from pipeline.artifacts import pool_folder
 from pipeline.config import RunConfig, override, this_run
 from pipeline.data.catalogue import pool_name
 from pipeline.errors import InputError
+from pipeline.lease import holder
 from pipeline.plan import stages_of
-from pipeline.publish import finished
+from pipeline.publish import finished, last_night
 from pipeline.results import STAGES, Clustered, Embedded, Ingested, Published, Queried
 from pipeline.run import ARRAYS, CONFIG, next_command, run_folder, saved_config
 from pipeline.storage import Location
@@ -59,6 +61,10 @@ class RunState:
     next: str
     """The next command."""
     stages: tuple[StageState, ...]
+    night: dict[str, Any] | None = None
+    """The last later look at a growing archive: number, at, images, query, issued, totals, verdict. None: none yet."""
+    at_work: str | None = None
+    """The job that holds the run's lease: which, where, since when."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -93,6 +99,9 @@ def run_state(store: Location, run: str) -> RunState:
     """
     _check_there(store, run)
     uses = {name: _uses(store, name) for name in _names(store)}
+    with suppress(OSError):  # to see whether a holder lives, something must be written
+        working = holder(store, run)
+        return replace(_state(store, run, uses), at_work=None if working is None else working.words)
     return _state(store, run, uses)
 
 
@@ -212,10 +221,11 @@ def _state(store: Location, run: str, uses: dict[str, list[str]]) -> RunState:
     pool = _pool(store, run)
     ingested = None if pool is None else finished(store, pool_folder(pool), Ingested)
     size = embedded.size if embedded else ingested.manifest.size if ingested else None
+    night = _night(store, run)
     unfinished = next((each.stage for each in stages if each.state != "finished"), None)
     config = config or RunConfig(run=run, store=store.uri)
     if unfinished is None and size is not None and clustered is not None:
-        after = next_command(config, size, clustered.k)
+        after = next_command(config, size, clustered.k) if night is None else f"hacon reselect {this_run(config)}"
     else:
         after = f"hacon select {this_run(config)}"
     return RunState(
@@ -231,7 +241,16 @@ def _state(store: Location, run: str, uses: dict[str, list[str]]) -> RunState:
         needed_by=tuple(name for name, folders in uses.items() if name != run and run in map(_run_of, folders)),
         next=after,
         stages=stages,
+        night=night,
     )
+
+
+def _night(store: Location, run: str) -> dict[str, Any] | None:
+    last = last_night(store, run)
+    if last is None:
+        return None
+    told = {name: getattr(last, name) for name in ("number", "at", "query", "issued", "totals", "verdict", "churn")}
+    return {**told, "images": last.held}
 
 
 def _stage(run: str, kind: type[Published], done: Published | None, files: list[tuple[str, int, int]]) -> StageState:

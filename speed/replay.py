@@ -129,7 +129,7 @@ def _nights(
     import boto3
 
     from jobs.cli import main as hacon
-    from pipeline.stages.archive import last_night
+    from pipeline.publish import last_night
     from pipeline.storage import Location
 
     client = boto3.client("s3")

@@ -19,7 +19,7 @@ from pipeline.artifacts import CATALOGUE_SCHEMA, Float32, Int64, PoolManifest, U
 from pipeline.data.pool import PoolReader
 from pipeline.features import features_from_files
 from pipeline.plan import compared_of
-from pipeline.publish import finished, required
+from pipeline.publish import finished, last_night, night_folder, required
 from pipeline.results import (
     ANSWERS,
     CENTROIDS,
@@ -116,25 +116,11 @@ def known(run: Run) -> Known:
     return Known(pool, embedded, clustered, queried, last, files, issued, answers)
 
 
-def last_night(store: Location, run: str) -> Night | None:
-    """The last published night of a run; None where there was none after the first."""
-    for number in reversed(store.folders(f"runs/{run}/{Night.stage}")):
-        night = finished(store, night_folder(run, int(number)), Night)
-        if night is not None:
-            return night
-    return None
-
-
 def nights(store: Location, run: str) -> list[Night]:
     """All published nights after the first, oldest first."""
     folders = store.folders(f"runs/{run}/{Night.stage}")
     found = (finished(store, night_folder(run, int(number)), Night) for number in folders)
     return [night for night in found if night is not None]
-
-
-def night_folder(run: str, number: int) -> str:
-    """A night's folder on the store."""
-    return f"runs/{run}/{Night.stage}/{number:04d}"
 
 
 def archive_of(run: Run, known: Known, files: pa.Table, answers: pa.Table, added: pa.Table) -> Archive:

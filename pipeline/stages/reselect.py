@@ -46,6 +46,7 @@ from pipeline.on_ray.session import ray_session
 from pipeline.on_ray.write_features import embed_pool
 from pipeline.plan import order_of
 from pipeline.progress import counted, watched
+from pipeline.publish import night_folder
 from pipeline.results import (
     ANSWERS,
     CHANGES,
@@ -61,7 +62,7 @@ from pipeline.results import (
 from pipeline.run import Run
 from pipeline.select.continued import Continued, churn, continued
 from pipeline.select.pool_view import PoolView
-from pipeline.stages.archive import Known, archive_of, clusters_of, known, night_folder
+from pipeline.stages.archive import Known, archive_of, clusters_of, known
 from pipeline.stages.drift import Judged, judge
 from pipeline.stages.hand_over import hand_over
 from pipeline.stages.labels import batches_after

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -123,6 +124,14 @@ def test_nights_of_an_archive(root: Path, capsys: pytest.CaptureFixture[str]) ->
     assert _reselect(root, "--budget", "5", "--most-open", "7") == 0
     assert _nights(root)[-1].issued == 2
     assert capsys.readouterr().err == ""
+    assert main(["status", "--run", "scans", "--store", f"{root}/store", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["night"]["number"], told["night"]["query"], told["at_work"]) == (5, 4, None)
+    assert told["next"].startswith("hacon reselect --run scans")
+    with leased(Location(f"{root}/store"), "scans", "another job"):
+        assert main(["status", "--run", "scans", "--store", f"{root}/store"]) == 0
+    said = capsys.readouterr().out
+    assert "  night 5     " in said and "At work: another job, process" in said
 
 
 def test_new_images_are_embedded_as_the_first_were(root: Path) -> None:
