@@ -78,6 +78,9 @@ _FLAGS = {
     "k": "cluster.k",
     "weights": "embed.weights",
     "labelled": "query.labelled",
+    "groups": "query.groups",
+    "per": "query.per",
+    "at_most": "query.at_most",
     "budget": "query.budget",
 }
 """Flag -> the setting that it is short for."""
@@ -177,6 +180,9 @@ def parser(name: str) -> argparse.ArgumentParser:
     if name not in _OWN_FLAGS:
         run.add_argument("--budget", metavar="B", help="how many images to label")
         run.add_argument("--labelled", metavar="FILE", help="a CSV of images that are labelled or handed out already")
+        run.add_argument("--groups", metavar="FILE", help="a CSV of groups of images: patient, site, ...")
+        run.add_argument("--at-most", metavar="N", help="most images of one group (with --groups and --per)")
+        run.add_argument("--per", metavar="COLUMN", help="which column of --groups: patient, ...")
         run.add_argument("--k", metavar="K", help="clusters (as the budget, 30 at most)")
     for flag, purpose in _SWITCHES.get(name, {}).items():
         run.add_argument(f"--{flag}", action="store_true", help=purpose)

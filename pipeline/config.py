@@ -200,6 +200,13 @@ class QueryConfig:
     labelled: str | None = setting(None, no="by its content, which is an input of the stage")
     """A CSV file with a column of keys (``ingest.key_column``): images that are labelled or handed out already. They
     are not chosen again, and count as covered."""
+    groups: str | None = setting(None, no="by its content, which is an input of the stage")
+    """A CSV file with a column of keys (``ingest.key_column``) and columns of groups: patient, study, site, ..."""
+    per: str | None = setting(None, "query", before=None)
+    """The column of ``groups`` that ``at_most`` is about."""
+    at_most: int | None = setting(None, "query", within=COUNT, before=None)
+    """Most images of one group (``per``) in all queries together, what is labelled already included. None: any number.
+    An image without a group is one of its own."""
     readers: tuple[int, ...] = setting((), no="who gets which part of CVAT's task", within=COUNT)
     """Images of each reader's job in CVAT, in order; the last reader gets the rest. Empty: one job."""
     image_prefix: str | None = setting(None, no="how a task names an image; the tasks are written anew")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.artifacts import Float32, Int64
+from pipeline.select.groups import capped
 from pipeline.select.pool_view import PoolView
 from pipeline.select.registry import Strategy
 
@@ -24,7 +25,17 @@ class Continued:
     """What would come after them, as things stand; empty where the order does not nest."""
 
 
-def continued(strategy: Strategy, view: PoolView, budget: int, seed: int, lost: PoolView, plan: int = 0) -> Continued:
+@dataclass(frozen=True)
+class Cap:
+    """At most so many of a group. ``group`` (N,): of the view's rows in the order of ids; negative: one of its own."""
+
+    group: NDArray[np.integer]
+    at_most: int
+
+
+def continued(
+    strategy: Strategy, view: PoolView, budget: int, seed: int, lost: PoolView, plan: int = 0, cap: Cap | None = None
+) -> Continued:
     """Replacements of what was lost, then what the strategy takes next, clusters with the fewest labels first.
 
     Args:
@@ -32,6 +43,7 @@ def continued(strategy: Strategy, view: PoolView, budget: int, seed: int, lost: 
         budget: at most as many as are not covered.
         lost: the samples to replace, in the order of their issue; cluster and features.
         plan: how many more to rank.
+        cap: on groups. It may leave fewer than ``budget``. What replaces a lost one is not held to it.
     """
     assert view.cluster is not None and view.features is not None
     view = view.by_sample_id()
@@ -49,11 +61,14 @@ def continued(strategy: Strategy, view: PoolView, budget: int, seed: int, lost: 
     if left:
         rest = replace(view, labelled=covered)
         most = min(left + (plan if strategy.nests else 0), int((~covered).sum()))
-        ranked = strategy.query(rest, most, seed)
+        if cap is None:
+            ranked = strategy.query(rest, most, seed)
+        else:
+            ranked = capped(strategy, rest, most, seed, cap.group, cap.at_most)
         rows = np.searchsorted(view.sample_id, ranked[:left])
         labels = np.bincount(view.cluster[covered], minlength=view.k)[view.cluster[rows]]
         ids += ranked[:left][np.argsort(labels, kind="stable")].tolist()
-        replaces += [-1] * left
+        replaces += [-1] * (len(ids) - len(replaces))
         planned = ranked[left:]
     return Continued(np.array(ids, np.int64), np.array(replaces, np.int64), planned)
 

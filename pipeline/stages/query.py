@@ -25,11 +25,13 @@ from pipeline.progress import counted, watched
 from pipeline.publish import stage_of
 from pipeline.results import LABELLED, SHEET, Clustered, Embedded, Queried, Trained
 from pipeline.run import Run
+from pipeline.select.groups import capped
 from pipeline.select.pool_view import PoolView
 from pipeline.select.premise import SAMPLE, Premise, premise
 from pipeline.select.registry import Strategy, strategy
 from pipeline.stages.bundle import SHOWN, write_bundle
 from pipeline.stages.cluster import read_clustering
+from pipeline.stages.groups import groups_of, groups_table, table_file
 from pipeline.storage import Location
 
 HERE = frozenset({"features", "cluster", "distance", "confidence", "variability"})
@@ -84,6 +86,9 @@ def query(run: Run, pool: PoolManifest, trained: Trained | None, embedded: Embed
     table = labelled_table(run.config)
     if table is not None:  # absent where there is none, as in the claims of older versions
         inputs["labelled"] = hashlib.sha256(table.data).hexdigest()
+    groups = groups_table(run.config)
+    if groups is not None:
+        inputs["groups"] = hashlib.sha256(groups.data).hexdigest()
     stage = stage_of(run, Queried, inputs, reusable=False)
 
     def work(_: str) -> Queried:
@@ -97,7 +102,7 @@ def query(run: Run, pool: PoolManifest, trained: Trained | None, embedded: Embed
             with ray_session(run.log, run.store):
                 view = replace(view, features=all_features(run.store, embedded))
         # In the stage's folder, where people look. Attempts cannot clash: the same inputs give the same bytes.
-        made = _write(run, pool, view, order, stage.folder)
+        made = _write(run, pool, view, order, stage.folder, groups)
         if table is not None:  # for later queries of a growing archive: the table may be gone by then
             ids = pa.table({"sample_id": view.sample_id[view.labelled_rows]})
             run.store.write_table(f"{stage.folder}/{LABELLED}", ids)
@@ -115,13 +120,7 @@ def labelled_table(config: RunConfig) -> Table | None:
         InputError: it is not there.
     """
     name = config.query.labelled
-    if name is None:
-        return None
-    folder, slash, file = name.rpartition("/")
-    location = Location(folder or slash or ".")
-    if not location.is_file(file):
-        raise InputError(f"There is no file '{name}'; check --labelled.")
-    return Table(name, location.read_bytes(file))
+    return None if name is None else table_file(name, "--labelled")
 
 
 def _labelled(run: Run, pool: PoolManifest, table: Table) -> NDArray[np.bool_]:
@@ -199,12 +198,24 @@ def _chosen(run: Run, measured: Premise | None) -> tuple[Strategy, str]:
     return order, measured.words
 
 
-def _write(run: Run, pool: PoolManifest, view: PoolView, order_by: Strategy, folder: str) -> Queried:
+def _write(
+    run: Run, pool: PoolManifest, view: PoolView, order_by: Strategy, folder: str, groups: Table | None
+) -> Queried:
     """Rank the samples of the view and write the query's files into ``folder``."""
     config, store = run.config, run.store
     most = emitted(order_by, config.query.budget, config.query.max_budget, len(view.unlabelled_rows))
+    group = None if groups is None else groups_of(run, groups, PoolReader(store, pool).keys(view.sample_id).to_pylist())
     with watched(f"the order {order_by.name}", run.log):
-        ids = order_by.query(view, most, config.seed)
+        if group is None:
+            ids = order_by.query(view, most, config.seed)
+        else:
+            assert config.query.at_most is not None
+            ids = capped(order_by, view, most, config.seed, group, config.query.at_most)
+    if len(ids) < config.query.budget:
+        raise InputError(
+            f"With at most {config.query.at_most} a '{config.query.per}' there are {counted(len(ids), 'image')} to "
+            f"choose, and the budget is {config.query.budget}; lower --budget, or raise --at-most."
+        )
     # The view is in id order and ids are dense, so an id is its row.
     assert view.cluster is not None
     keys, unknown = PoolReader(store, pool).keys(ids), np.full(pool.size, np.nan)

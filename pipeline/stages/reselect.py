@@ -60,10 +60,11 @@ from pipeline.results import (
     Night,
 )
 from pipeline.run import Run
-from pipeline.select.continued import Continued, churn, continued
+from pipeline.select.continued import Cap, Continued, churn, continued
 from pipeline.select.pool_view import PoolView
 from pipeline.stages.archive import Known, archive_of, clusters_of, known
 from pipeline.stages.drift import Judged, judge
+from pipeline.stages.groups import groups_of, groups_table
 from pipeline.stages.hand_over import hand_over
 from pipeline.stages.labels import batches_after
 from pipeline.stages.tables import table_csv
@@ -221,16 +222,24 @@ def _query(run: Run, before: Known, now: Archive, *, asked: bool) -> Continued |
         run.log("no query: " + ("every image is handed out" if not free.any() else "enough are open already"))
         return None
     covered = now.labelled | now.open
-    order = order_of(config)
+    order, rows = order_of(config), np.flatnonzero(free | covered)
     with watched(f"the order {order.name}", run.log):
         return continued(
             order,
-            _view(now, np.flatnonzero(free | covered), covered),
+            _view(now, rows, covered),
             budget,
             config.seed + before.query,
             lost=_view(now, lost, covered),
             plan=budget,
+            cap=_cap(run, now, rows),
         )
+
+
+def _cap(run: Run, now: Archive, ids: Int64) -> Cap | None:
+    table, at_most = groups_table(run.config), run.config.query.at_most
+    if table is None or at_most is None:
+        return None
+    return Cap(groups_of(run, table, key_of_samples(now.files, ids)), at_most)
 
 
 def _view(now: Archive, ids: Int64, covered: NDArray[np.bool_]) -> PoolView:

@@ -25,6 +25,7 @@ from pipeline.results import Clustered, Queried, Reported
 from pipeline.run import Run
 from pipeline.stages.cluster import check_backend, cluster, clusters_for
 from pipeline.stages.embed import check_features, embed
+from pipeline.stages.groups import groups_table
 from pipeline.stages.ingest import ingest
 from pipeline.stages.pretrain import check_workers, pretrain
 from pipeline.stages.query import check_query, labelled_table, query
@@ -54,6 +55,7 @@ def select(run: Run) -> Selected:
     config = run.config
     look(config.ingest)
     labelled_table(config)
+    groups_table(config)
     check_features(config.embed)
     check_query(config)
     training = trains(config)

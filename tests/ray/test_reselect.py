@@ -216,6 +216,28 @@ def test_a_night_that_is_killed_anywhere_ends_as_if_it_had_not_been(root: Path, 
     assert step > 8
 
 
+def test_at_most_two_a_patient(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _write(root / "scans", range(FIRST, FIRST + 40))
+    table = tmp_path / "patients.csv"
+    table.write_text("key,patient\n" + "".join(f"{number:04d}.png,p{number // 20}\n" for number in range(FIRST + 40)))
+    cap = ["--groups", str(table), "--per", "patient", "--at-most", "2"]
+    where = ["--pool", f"folder:{root}/scans", "--store", f"{root}/capped", "--image-size", "8"]
+    less = ["--set", "report.umap_points=40", "embed.input_size=32"]
+    assert main(["select", *where, *cap[:-2], "--budget", "4", *less]) == 2
+    assert "A cap on groups needs three things" in capsys.readouterr().err
+    assert main(["select", *where, *cap, "--run", "more", "--budget", "11", *less]) == 2
+    assert "With at most 2 a 'patient' there are 10 images to choose" in capsys.readouterr().err
+    assert main(["select", *where, *cap, "--run", "scans", "--budget", "4", *less]) == 0
+    rows = csv.DictReader((root / "capped/runs/scans/query/query.csv").read_text().splitlines())
+    first = [int(row["key"][:4]) for row in rows]
+    _write(root / "scans", range(FIRST + 40, FIRST + 41))  # of no patient that the table knows
+    assert main(["reselect", "--run", "scans", "--store", f"{root}/capped", "--budget", "20"]) == 0
+    rows = csv.DictReader((root / "capped/runs/scans/query-0002/query.csv").read_text().splitlines())
+    later = [int(row["key"][:4]) for row in rows]
+    patients = [number // 20 for number in [*first, *later] if number < FIRST + 40]
+    assert sorted(patients) == sorted([*range(5)] * 2) and later.count(FIRST + 40) == 1
+
+
 def test_while_another_job_is_at_it(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with leased(Location(f"{root}/store"), "scans", "another job"):
         assert _reselect(root) == 4
