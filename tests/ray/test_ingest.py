@@ -85,8 +85,17 @@ def test_a_folder_becomes_a_pool(store: Location, scans: Path, bomb_png: bytes) 
         "key,duplicate_of",
         "class-2/copy.png,class-0/003.png",
     ]
+    catalogue = {row["key"]: row for row in store.read_table(manifest.files.catalogue).to_pylist()}
+    assert len(catalogue) == 95 and catalogue["class-2/copy.png"]["sample_id"] is None
+    assert catalogue["class-2/copy.png"]["sha256"] == catalogue["class-0/003.png"]["sha256"]
+    assert [catalogue[key]["sample_id"] for key in keys] == list(range(90))
+    assert catalogue["class-1/empty.jpg"]["sha256"] is None and catalogue["class-1/empty.jpg"]["reason"]
+    for key, row in catalogue.items():
+        status = (scans / key).stat()
+        assert (row["size"], row["time"]) == (status.st_size, status.st_mtime_ns)
     # Nothing is left of the staging; labels lie apart.
     assert files(store, manifest) == [
+        "catalogue.parquet",
         "duplicates.csv",
         "labels/train.parquet",
         "rejected.csv",
