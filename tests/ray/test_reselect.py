@@ -21,6 +21,7 @@ from pipeline.features import features_from_files
 from pipeline.lease import leased
 from pipeline.publish import finished
 from pipeline.results import FILES, ISSUED, Compared, Night
+from pipeline.stages import reselect
 from pipeline.stages.archive import ArchiveReader, nights
 from pipeline.storage import Location
 
@@ -74,7 +75,12 @@ def _label(root: Path, answers: dict[str, str]) -> None:
     assert main(["labels", "--run", "scans", "--store", f"{root}/store", "--from", str(table)]) == 0
 
 
-def test_nights_of_an_archive(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("parts", [reselect.PARTS, 1])
+def test_nights_of_an_archive(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, parts: int
+) -> None:
+    """``parts`` 1: every night's tables hold everything, as every sixteenth's do."""
+    monkeypatch.setattr(reselect, "PARTS", parts)
     scans = root / "scans"
     assert _reselect(root) == 0
     assert "Nothing is new" in capsys.readouterr().out and _nights(root) == []
@@ -123,6 +129,7 @@ def test_nights_of_an_archive(root: Path, capsys: pytest.CaptureFixture[str]) ->
     _write(scans, range(FIRST + 20, FIRST + 22))
     assert _reselect(root, "--budget", "5", "--most-open", "7") == 0
     assert _nights(root)[-1].issued == 2
+    assert (_nights(root)[-1].whole, len(_nights(root)[-1].parts)) == (parts == 1, 1 if parts == 1 else 4)
     assert capsys.readouterr().err == ""
     assert main(["status", "--run", "scans", "--store", f"{root}/store", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
