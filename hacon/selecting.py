@@ -123,7 +123,9 @@ def _images(images: ArrayLike) -> Uint8:
 def _source(images: str) -> str:
     """The source that a string means: itself if it has a source's form, else a folder."""
     scheme, colon, _ = images.partition(":")
-    if images in ("digits", "cifar10-lt") or (colon and scheme in ("folder", "npz", "medmnist")):
+    if images in ("digits", "cifar10-lt") or (
+        colon and scheme in ("folder", "npz", "medmnist", "parquet", "webdataset")
+    ):
         return images
     return f"folder:{images}"
 

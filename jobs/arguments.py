@@ -70,6 +70,7 @@ _FLAGS = {
     "pool": "ingest.source",
     "include": "ingest.include",
     "exclude": "ingest.exclude",
+    "image_column": "ingest.image_column",
     "key_column": "ingest.key_column",
     "label_column": "ingest.label_column",
     "image_size": "ingest.image_size",
@@ -122,6 +123,9 @@ pools
   cifar10-lt                 CIFAR-10 with a long tail, rho = 100
   folder:PATH                JPEG, PNG, TIFF, BMP, GIF, WebP, JPEG 2000, PNM; also folder:s3://bucket/prefix,
                              and with a glob: 'folder:scans/*.png', 'folder:scans/**/left/*'
+  parquet:PATH               Parquet with a column of images (bytes, Hugging Face's struct, lists of uint8) and one
+                             of keys: a file, a folder or a glob, also on S3
+  webdataset:PATH            tar shards: images, and labels in .cls or .json members; as parquet: a file, folder or glob
 
 settings
   --set GROUP.NAME=VALUE sets anything: pretrain.epochs, pretrain.batch_size, pretrain.queue_size,
@@ -164,8 +168,13 @@ def parser(name: str) -> argparse.ArgumentParser:
         action="append",
         help='for evaluation only: a CSV file, which may come again, or "folder" for folder names',
     )
-    images.add_argument("--key-column", metavar="NAME", help="the CSV's column with the file's name (key)")
+    images.add_argument(
+        "--key-column", metavar="NAME", help="the CSV's column with the file's name, or a Parquet's (key)"
+    )
     images.add_argument("--label-column", metavar="NAME", help="the CSV's column with the label (label)")
+    images.add_argument(
+        "--image-column", metavar="NAME", help="a Parquet's column of images (image), or a shard's extension of them"
+    )
     images.add_argument("--data-dir", metavar="DIR", help="where data sets lie, or are downloaded to")
     if name in _OWN_FLAGS:
         own = parse.add_argument_group(name)

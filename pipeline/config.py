@@ -75,7 +75,8 @@ class IngestConfig:
     """Images anywhere -> pool."""
 
     source: str = setting("", no="by what is found there: the source's state")
-    """Where the images are: digits, npz:FILE, medmnist:NAME, cifar10-lt, folder:PATH or URI. PATH may end in a glob."""
+    """Where the images are: digits, npz:FILE, medmnist:NAME, cifar10-lt, or folder:, parquet: or webdataset: with a
+    PATH or URI, which may end in a glob."""
     include: tuple[str, ...] = setting((), no="by what is found: the source's state")
     """Globs of a folder's files or subfolders. Only images that fit one of them are taken. Empty: all."""
     exclude: tuple[str, ...] = setting((), no="by what is found: the source's state")
@@ -86,7 +87,7 @@ class IngestConfig:
     """The pool's name on the store; by default made from the source and the image size."""
     image_size: int | None = setting(None, "ingest")
     """Images are resized once, to this side in pixels. By default arrays keep their size and folders get a side that
-    suits the features: ``folder_size``."""
+    suits the features: ``folder_size``. Packed pools are as folders."""
     folder_size: int | None = setting(None, "ingest", within=COUNT, before=None)
     """Side of a folder's images where ``image_size`` is not given. None: 224, and 112 for features of imagenet."""
     channels: Literal["auto", "grey", "rgb"] = setting("auto", "ingest")
@@ -98,9 +99,14 @@ class IngestConfig:
     no_label: tuple[str, ...] = setting(NO_LABEL, no="by what it makes of the labels: it is in the source's state")
     """Names that are no class but mean "unlabelled", in any case of letters. An empty one always does."""
     key_column: str = setting("key", "ingest")
-    """The labels CSV's column that holds the image's file name, path or stem."""
+    """The labels CSV's column that holds the image's file name, path or stem. Of parquet:PATH the images' names."""
     label_column: str = setting("label", "ingest")
-    """The labels CSV's column that holds the label."""
+    """The labels CSV's column that holds the label. Of packed pools their own column, or key of their .json members."""
+    image_column: str | None = setting(None, no="in the source's state")
+    """Of parquet:PATH: the column of images. None: image. Of webdataset:PATH: the extension of the members that are the
+    images. None: an image's, of which a sample has one."""
+    image_shape: tuple[int, ...] = setting((), no="in the source's state", within=COUNT)
+    """Of parquet:PATH with flat pixels: height and width, and 3 for RGB. Empty: square."""
     held_out: str | None = setting(None, no="by its content, which is in the source's state")
     """For npz:FILE: a second archive with the val or test arrays that FILE lacks. Used in evaluation only."""
     data_dir: str | None = setting(None, no="where files lie, not what is in them")
@@ -370,8 +376,8 @@ def check(config: RunConfig) -> None:
 
 def settled(config: RunConfig) -> RunConfig:
     """The settings with those filled in that follow from others."""
-    of_folder = config.ingest.source.startswith("folder:")
-    if of_folder and config.ingest.folder_size is None and config.embed.features in SMALL_INPUT:
+    of_files = config.ingest.source.startswith(("folder:", "parquet:", "webdataset:"))
+    if of_files and config.ingest.folder_size is None and config.embed.features in SMALL_INPUT:
         return dataclasses.replace(
             config, ingest=dataclasses.replace(config.ingest, folder_size=SMALL_INPUT[config.embed.features])
         )

@@ -142,6 +142,21 @@ class Location:
             if info.is_file and not info.base_name.startswith(_TEMPORARY)
         )
 
+    def row(self, name: str) -> tuple[str, int, int]:
+        """One file as ``walk`` of its folder yields it.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        if not self.is_s3:
+            status = os.stat(self.path(name))
+            return name, status.st_size, status.st_mtime_ns
+        bucket, _, key = self.path(name).partition("/")
+        for rest, size, time_ns in _s3_page(self._client, bucket, key, key[:-1], None).rows:
+            if not rest:
+                return name, size, time_ns
+        raise FileNotFoundError(errno.ENOENT, "there is no such object", self.address(name))
+
     def folders(self, name: str = "") -> list[str]:
         """Names of the folders right below folder ``name``, sorted."""
         selector = pafs.FileSelector(self.path(name), allow_not_found=True)

@@ -29,6 +29,9 @@ from pipeline.data.labels import (
 )
 from pipeline.data.listing import Listing, list_images
 from pipeline.data.npz import NpzContent, open_npz
+from pipeline.data.packed import Packs, list_packs, packs_of
+from pipeline.data.parquet_images import IMAGE, Columns, open_parquet
+from pipeline.data.shards import open_shards
 from pipeline.data.sources import CHANNELS, ArraySource, Source
 from pipeline.errors import InputError
 from pipeline.storage import Location, open_source
@@ -39,6 +42,10 @@ _SOME_SUFFIXES = ".jpg, .png, .tif, .bmp, .gif, .webp, .jp2, .pgm"
 FOLDER_SIZE = 224
 """Pixels a side of a folder's images unless the settings say otherwise."""
 
+_PACKED = {"parquet": ".parquet", "webdataset": ".tar"}
+"""Scheme -> suffix of its files."""
+_OF_FILES = ("folder", *_PACKED)
+"""Schemes whose images are resized as a folder's are, and whose path may end in a glob."""
 
 FOLDERS = "folder"
 """In place of a labels table: the folders' names are the classes."""
@@ -71,6 +78,13 @@ def checked(config: IngestConfig) -> IngestConfig:
             raise InputError(f"'ingest.{key}' is {value}; give {least} or more.")
     scheme, rest = _split(config)
     pool_name(config)
+    for key, only in (("image_column", (*_PACKED,)), ("image_shape", ("parquet",))):
+        if scheme not in only and getattr(config, key) != getattr(IngestConfig, key):
+            kinds = " and ".join(f"{name}:PATH" for name in only)
+            raise InputError(f"ingest.{key} is for {kinds}, not for '{config.source}'; leave it out.")
+    shape = config.image_shape
+    if shape and (len(shape) not in (2, 3) or shape[2:] not in ((), (1,), (3,))):
+        raise InputError(f"'ingest.image_shape' is {','.join(map(str, shape))}; give HEIGHT,WIDTH or HEIGHT,WIDTH,3.")
     for key in ("include", "exclude", "hidden", "pages"):
         if scheme != "folder" and getattr(config, key) != getattr(IngestConfig, key):
             raise InputError(f"ingest.{key} is for folder:PATH, not for '{config.source}'; leave it out.")
@@ -81,7 +95,7 @@ def checked(config: IngestConfig) -> IngestConfig:
         raise InputError(f"Labels come from '{labels}' or from tables, each named once; keep one with --labels.")
     return dataclasses.replace(
         config,
-        source=f"{scheme}:{_absolute(rest)}" if scheme in ("npz", "folder") else config.source,
+        source=f"{scheme}:{_absolute(rest)}" if scheme in ("npz", *_OF_FILES) else config.source,
         labels=labels if labels in (None, FOLDERS) else _absolute(str(labels)),
         more_labels=tuple(map(_absolute, config.more_labels)),
         held_out=_absolute(config.held_out) if config.held_out else None,
@@ -100,6 +114,8 @@ def look(config: IngestConfig) -> None:
         location, file = _folder_and_file(rest)
         if not location.is_file(file):
             raise InputError(f"There is no file '{rest}'; check the path.")
+    if scheme in _PACKED:
+        open_source(_folder_and_glob(rest)[0])
     if scheme != "folder":
         return
     location = open_source(_folder_and_glob(rest)[0])
@@ -121,11 +137,11 @@ def pool_name(config: IngestConfig) -> str:
             raise InputError(f"'ingest.name' is '{config.name}'; use letters, digits, '.', '_' and '-'.")
         return config.name
     scheme, rest = _split(config)
-    folder, glob = _folder_and_glob(rest) if scheme == "folder" else (rest, "")
-    stem = folder.rstrip("/").rpartition("/")[2].removesuffix(".npz") or scheme
+    folder, glob = _folder_and_glob(rest) if scheme in _OF_FILES else (rest, "")
+    stem = folder.rstrip("/").rpartition("/")[2].removesuffix(".npz").removesuffix(_PACKED.get(scheme, "")) or scheme
     stem = f"{stem} {glob}"
     slug = re.sub(r"[^a-z0-9_]+", "-", stem.lower()).strip("-") or scheme
-    size = config.image_size or (folder_size(config) if scheme == "folder" else None)
+    size = config.image_size or (folder_size(config) if scheme in _OF_FILES else None)
     return f"{slug}-{size}px" if size else slug
 
 
@@ -136,7 +152,7 @@ def folder_size(config: IngestConfig) -> int:
 
 def _split(config: IngestConfig) -> tuple[str, str]:
     scheme, colon, rest = config.source.partition(":")
-    takes = {"npz": "FILE", "medmnist": "NAME", "folder": "PATH"}
+    takes = {"npz": "FILE", "medmnist": "NAME"} | dict.fromkeys(_OF_FILES, "PATH")
     valid = ", ".join(f"{name}:{takes[name]}" if name in takes else name for name in _SCHEMES)
     if not config.source:
         raise InputError(f"No images are named; give --pool (ingest.source), one of {valid}.")
@@ -266,6 +282,52 @@ def _folder(path: str, config: IngestConfig) -> Source:
     )
 
 
+def _packs(scheme: str, path: str) -> Packs:
+    """The files of a packed pool: one that is named, or those of a folder.
+
+    Raises:
+        InputError: there is none.
+    """
+    if path.lower().endswith(_PACKED[scheme]):
+        folder, name = _folder_and_file(path)
+        if folder.is_file(name):  # else a folder of that name, as Spark writes it
+            return packs_of(folder, [folder.row(name)])
+    within, glob = _folder_and_glob(path)
+    return list_packs(open_source(within), _PACKED[scheme], Glob(f"/{glob}") if glob else None, path)
+
+
+def _parquet(path: str, config: IngestConfig) -> Source:
+    label = config.label_column if config.label_column != IngestConfig.label_column else None
+    columns = Columns(config.image_column or IMAGE, config.key_column, label, config.image_shape)
+    shape = f", shape {'x'.join(map(str, config.image_shape))}" if config.image_shape else ""
+    return open_parquet(
+        _packs("parquet", path),
+        columns,
+        Cleaner(config.no_label),
+        size=config.image_size or folder_size(config),
+        channels=CHANNELS.get(config.channels),
+        max_pixels=config.max_pixels,
+        state=f", columns {columns.image} {columns.key} {config.label_column}{shape}{_no_label_state(config)}",
+    )
+
+
+def _webdataset(path: str, config: IngestConfig) -> Source:
+    if config.key_column != IngestConfig.key_column:
+        raise InputError(f"The keys of '{config.source}' are its members' names; leave --key-column out.")
+    label = config.label_column if config.label_column != IngestConfig.label_column else None
+    image = config.image_column.lower().lstrip(".") if config.image_column else None
+    return open_shards(
+        _packs("webdataset", path),
+        image,
+        label,
+        Cleaner(config.no_label),
+        size=config.image_size or folder_size(config),
+        channels=CHANNELS.get(config.channels),
+        max_pixels=config.max_pixels,
+        state=f", images {image or 'of any kind'}, labels {config.label_column}{_no_label_state(config)}",
+    )
+
+
 def image_folder(source: str) -> str:
     """The folder that keys are relative to: PATH of ``folder:PATH`` without its glob. Of other sources ``source``."""
     return _folder_and_glob(source.removeprefix("folder:"))[0] if source.startswith("folder:") else source
@@ -328,4 +390,6 @@ _SCHEMES: dict[str, Callable[[str, IngestConfig], Source]] = {
     "medmnist": _medmnist,
     "cifar10-lt": _cifar10_lt,
     "folder": _folder,
+    "parquet": _parquet,
+    "webdataset": _webdataset,
 }

@@ -56,11 +56,13 @@ _EXPORT = {
         "cut it into PNG or JPEG tiles first, with OpenSlide or Bio-Formats",
     ),
     "archive": (
-        (".zip", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".7z", ".rar", ".zst"),
+        (".zip", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"),
         "unpack it first",
     ),
+    "tar file": ((".tar",), "give WebDataset's shards as --pool webdataset:PATH, or unpack it first"),
+    "Parquet file": ((".parquet",), "give it as --pool parquet:PATH, if it has a column of images"),
     "array file": ((".npz", ".npy"), "give one archive with MedMNIST's keys as --pool npz:FILE"),
-    "table of arrays": ((".h5", ".hdf5", ".mat", ".zarr", ".tfrecord", ".parquet"), "save its images as PNG first"),
+    "table of arrays": ((".h5", ".hdf5", ".mat", ".zarr", ".tfrecord"), "save its images as PNG first"),
     "photograph in another format": (
         (".heic", ".heif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".tga", ".psd", ".svg", ".eps"),
         "save it as PNG or JPEG first",

@@ -123,7 +123,7 @@ def make_pool(
         _write_all(job, settled.splits, positions_ref, sizes, shape, say)
     job.store.delete_folder(job.files.staged)
     if known is None:
-        _say_outcome(job, settled, shape, say)
+        _say_outcome(job, settled, shape, say, all_pages=source.startswith("folder:"))
     return PoolManifest(
         name=name,
         source=source,
@@ -145,7 +145,7 @@ def _get(ref: Any) -> Any:
     return bad_input_as_itself(lambda: ray.get(ref))
 
 
-def _say_outcome(job: _Job, settled: _Settled, shape: Shape, say: Callable[[str], None]) -> None:
+def _say_outcome(job: _Job, settled: _Settled, shape: Shape, say: Callable[[str], None], all_pages: bool) -> None:
     say(f"{counted(settled.splits['train'], 'image')} of {' x '.join(map(str, shape))} in {job.store.show(job.folder)}")
     for count, what, name in (
         (settled.duplicates, "left out as exact duplicates", job.files.duplicates),
@@ -154,7 +154,8 @@ def _say_outcome(job: _Job, settled: _Settled, shape: Shape, say: Callable[[str]
         if count:
             say(f"{count} {'image' if count == 1 else 'images'} {what}: {job.store.show(name)}")
     if settled.paged:
-        say(f"files with several pages or frames, read for the first only: {settled.paged}; ingest.pages=all reads all")
+        more = "; ingest.pages=all reads all" if all_pages else ""
+        say(f"files with several pages or frames, read for the first only: {settled.paged}{more}")
 
 
 def _sizes(shape: Shape, rows_per_file: int, images: int) -> Sizes:
