@@ -13,8 +13,9 @@ from jobs.arguments import check_taken_as_it_is, run_job
 from pipeline.cluster.drift import ASSIGN, RECLUSTER
 from pipeline.config import store_flag, this_run
 from pipeline.progress import counted
-from pipeline.results import HANDED_OUT, Night
+from pipeline.results import HANDED_OUT, QUERY, Night
 from pipeline.run import Run
+from pipeline.stages.archive import FIRST
 from pipeline.stages.reselect import reselect
 
 DRIFTED = 3
@@ -24,8 +25,7 @@ DRIFTED = 3
 def reselect_job(run: Run) -> int:
     """Look at the archive, then print what came of it and the next command."""
     check_taken_as_it_is(run, "a later query", without=("ingest.source",))
-    done, show = reselect(run), run.store.show
-    night = done.night
+    night, show = reselect(run), run.store.show
     if night is None:
         print("\nNothing is new and nothing came back: no query.")
         return 0
@@ -48,7 +48,8 @@ def _remedy(run: Run, night: Night) -> str:
     config = run.config
     if night.verdict is not None and night.verdict["name"] == RECLUSTER:
         return f"hacon reselect --set drift.recluster_up_to={night.held} {this_run(config)}   (from the next night on)"
-    done = run.store.address(f"{night.query_folder}/{HANDED_OUT}")
+    # The first query's own table says the same.
+    done = run.store.address(f"{night.query_folder}/{QUERY if night.query == FIRST else HANDED_OUT}")
     return (
         f"hacon select --pool {quote(config.ingest.source)} --budget {config.query.budget} --labelled {quote(done)} "
         f"--run {quote(f'{config.run}-anew')}{store_flag(config)}"

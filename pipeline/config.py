@@ -228,8 +228,6 @@ class ReselectConfig:
     """Images that a later query hands out. None: as many as the first."""
     most_open: int | None = setting(None, no="a later query's, as the budget", within=COUNT)
     """Hand out no more than leaves so many images handed out and not yet labelled. None: no such limit."""
-    passes: int = setting(8, no="a later query's, as the budget", within=COUNT)
-    """Pairs of views of each new image, for orders by confidence."""
 
 
 _JUDGED = "a later query's judgement, which nobody keeps or refuses"

@@ -9,6 +9,7 @@ N = images of the source; n = images of a piece; H, W, C = the pool's shape.
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -44,7 +45,7 @@ class Packs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PackedSource:
+class PackedSource(ABC):
     """Images in the files of ``location``."""
 
     location: Location
@@ -66,13 +67,13 @@ class PackedSource:
         """All images are the pool."""
         return {"train": len(self.key)}
 
+    @abstractmethod
     def units(self) -> list[tuple[int, int]]:
         """(first position, images) of every part of a file that is read from its start: row groups, shards."""
-        raise NotImplementedError
 
+    @abstractmethod
     def contents(self, start: int, stop: int) -> Iterator[Content]:
         """Of the positions start .. stop-1, in order; of one that is set aside, anything."""
-        raise NotImplementedError
 
     def shape(self) -> Shape:
         """(H, W, C) of the pool; reads some images where ``channels`` is None."""

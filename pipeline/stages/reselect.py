@@ -73,17 +73,11 @@ PARTS = 16
 """Nights whose tables are read one by one; then one holds all."""
 
 
-@dataclass(frozen=True)
-class Reselected:
-    """What came of a night."""
-
-    night: Night | None
-    """None: nothing was new, nothing came back, and nothing was published."""
-    known: Known
-
-
-def reselect(run: Run) -> Reselected:
+def reselect(run: Run) -> Night | None:
     """Look at the archive once more, and hand out the next images if anything has happened.
+
+    Returns:
+        The published night; None: nothing was new, nothing came back, and nothing was published.
 
     Raises:
         HeldError: another job is at the run.
@@ -93,7 +87,7 @@ def reselect(run: Run) -> Reselected:
         return _night(run, lease)
 
 
-def _night(run: Run, lease: Lease) -> Reselected:
+def _night(run: Run, lease: Lease) -> Night | None:
     began, store = time.perf_counter(), run.store
     check_order(run.config)
     before = known(run)
@@ -110,7 +104,7 @@ def _night(run: Run, lease: Lease) -> Reselected:
     )
     came = _came_back(run, before)
     if not seen.candidates.num_rows and not seen.gone.num_rows and not came.batches:
-        return Reselected(None, before)
+        return None
     files = f"{folder}/files-{lease.mark}"
     brought = _Brought(CATALOGUE_SCHEMA.empty_table())
     if seen.candidates.num_rows:
@@ -127,7 +121,7 @@ def _night(run: Run, lease: Lease) -> Reselected:
     night = replace(night, seconds=round(time.perf_counter() - began, 2))
     _publish(run, night, lease)
     hand_over(run, night)
-    return Reselected(night, before)
+    return night
 
 
 def check_order(config: RunConfig) -> None:
