@@ -87,15 +87,15 @@ def still_ours(store: Location, lease: Lease) -> bool:
 def holder(store: Location, run: str) -> Lease | None:
     """Who holds the run's lease and lives."""
     folder = f"runs/{run}/leases"
-    return _living(store, folder) if store.exists(folder) else None
+    return _look(store, folder)[0] if store.exists(folder) else None
 
 
 def _take(store: Location, folder: str, job: str, run: str) -> Lease:
-    living = _living(store, folder)
-    numbers = _numbers(store, folder)
+    living, numbers = _look(store, folder)
     if living is None:
         mine = Lease(
             folder=folder,
+            # Next to the one that was seen dead, not to the newest: who takes it meanwhile keeps it.
             number=max(numbers, default=0) + 1,
             host=socket.gethostname(),
             process=os.getpid(),
@@ -114,32 +114,30 @@ def _take(store: Location, folder: str, job: str, run: str) -> Lease:
                         store.delete_file(f"{folder}/{name}")
             return mine
         store.delete_file(_beat_file(mine))
-        living = _living(store, folder)
+        living, _ = _look(store, folder)
     words = "another job that began at the same moment" if living is None else living.words
     raise HeldError(f"Run '{run}' is in the hands of {words}; start this again when that is done.")
 
 
-def _living(store: Location, folder: str) -> Lease | None:
-    """The holder of the highest number, if it beats."""
+def _look(store: Location, folder: str) -> tuple[Lease | None, list[int]]:
+    """(The holder of the highest number, if it lives; all numbers, seen before that was found out)."""
     numbers = _numbers(store, folder)
-    if not numbers:
-        return None
-    found = store.read_json(_file(folder, max(numbers)))
-    if found is None:
-        return None
-    lease = Lease(**found)
+    found = store.read_json(_file(folder, max(numbers))) if numbers else None
+    lease = None if found is None else Lease(**found)
+    return (lease if lease is not None and _lives(store, lease) else None), numbers
+
+
+def _lives(store: Location, lease: Lease) -> bool:
     if lease.machine is not None and lease.machine == _machine() and not _runs(lease.process):
-        return None  # killed here: no need to wait for its beats
-    probe = f"{folder}/.now-{uuid.uuid4().hex[:8]}"
+        return False  # killed here: no need to wait for its beats
+    probe = f"{lease.folder}/.now-{uuid.uuid4().hex[:8]}"
     store.write_bytes(probe, b"")
     try:
-        times = {name: when for name, _, when in store.files(folder)}
+        times = {name: when for name, _, when in store.files(lease.folder)}
     finally:
         store.delete_file(probe)
     now, last = times.get(probe.rpartition("/")[2]), times.get(_beat_file(lease).rpartition("/")[2])
-    if last is None or now is None or (now - last) / 1e9 > DEAD_SECONDS:
-        return None
-    return lease
+    return last is not None and now is not None and (now - last) / 1e9 <= DEAD_SECONDS
 
 
 def _numbers(store: Location, folder: str) -> list[int]:

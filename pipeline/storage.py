@@ -138,7 +138,7 @@ class Location:
         selector = pafs.FileSelector(base, recursive=True, allow_not_found=True)
         return sorted(
             (info.path[len(base) :].lstrip("/"), info.size, info.mtime_ns or 0)
-            for info in self.filesystem.get_file_info(selector)
+            for info in self._listed(selector)
             if info.is_file and not info.base_name.startswith(_TEMPORARY)
         )
 
@@ -160,9 +160,15 @@ class Location:
     def folders(self, name: str = "") -> list[str]:
         """Names of the folders right below folder ``name``, sorted."""
         selector = pafs.FileSelector(self.path(name), allow_not_found=True)
-        return sorted(
-            info.base_name for info in self.filesystem.get_file_info(selector) if info.type == pafs.FileType.Directory
-        )
+        return sorted(info.base_name for info in self._listed(selector) if info.type == pafs.FileType.Directory)
+
+    def _listed(self, selector: pafs.FileSelector) -> list[pafs.FileInfo]:
+        """What a selector finds. Arrow looks twice: a folder that was made or removed in between is an error."""
+        for _ in range(_TRIES):
+            with suppress(FileNotFoundError):
+                found: list[pafs.FileInfo] = self.filesystem.get_file_info(selector)
+                return found
+        raise FileNotFoundError(f"'{selector.base_dir}' comes and goes while it is listed")
 
     def walk(
         self, name: str = "", late: Callable[[str], bool] = lambda _: False, skipped: Counter[str] | None = None

@@ -57,6 +57,29 @@ def test_of_many_at_once_one_gets_it(place: Location) -> None:
     assert len(got) == 1 and len(told) == 7
 
 
+@pytest.mark.parametrize("before", [0, 3])
+def test_who_looked_before_another_took_it_does_not_take_the_next(
+    place: Location, monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    """The other takes it between our look and our hand: the number after its would be free, and is not ours."""
+    for _ in range(before):
+        with leased(place, "scans", "earlier"):
+            pass
+    plain, others = leases._look, []
+
+    def slow(store: Location, folder: str) -> tuple[Lease | None, list[int]]:
+        seen = plain(store, folder)
+        if not others:
+            monkeypatch.setattr(leases, "_look", plain)
+            others.append(leases._take(store, folder, "the other", "scans"))
+        return seen
+
+    monkeypatch.setattr(leases, "_look", slow)
+    with pytest.raises(HeldError, match="the other, process"), leased(place, "scans", "test"):
+        pass
+    assert still_ours(place, others[0]) and holder(place, "scans") == others[0]
+
+
 def _hold(uri: str) -> None:
     with leased(Location(uri), "scans", "killed"):
         time.sleep(60)
